@@ -1,0 +1,1 @@
+//! Quaxide: array programs, reinterpreted.
