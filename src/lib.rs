@@ -1,1 +1,3 @@
 //! Quaxide: array programs, reinterpreted.
+
+pub mod rules;

@@ -1,0 +1,392 @@
+//! What is known about each class: its shape, which values it depends on and how, whether it is constant, and whether
+//! some plan for it has been seen.
+//!
+//! # When a class materialises a value
+//!
+//! Let `v` be a value that must not be materialised. A class is *forbidden* if
+//!
+//! 1. it depends on nothing but components of `v` (and what the definition of `v` uses besides),
+//! 2. on at least two distinct components, and
+//! 3. its axes longer than one together originate from every axis of `v` that is longer than one.
+//!
+//! So `w + a·b`, its multiples and transposes and `a·b` are forbidden; `w·x`, `b·x`, `w·bᵀ`, the norm of the rows and the
+//! trace are not. This is a property of the tensor, not of the way it is written: of two equal terms the class keeps what both
+//! depend on.
+
+use super::cost::{CostModel, executable};
+use super::language::{Label, Labels, Shape, Term, elements};
+use super::problem::{Leaf, Value};
+use egg::{Analysis, DidMerge, EGraph, Id};
+use rustc_hash::FxHashSet;
+use smallvec::SmallVec;
+
+/// The e-graph of an island.
+pub type Graph = EGraph<Term, Algebra>;
+
+/// How a class depends on one value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dependence {
+    /// The value.
+    pub value: u32,
+    /// The components that the class depends on, one bit each.
+    pub components: u64,
+    /// For each axis of the class, the axes of the value that come from it, one bit each.
+    pub origins: SmallVec<[u32; 4]>,
+}
+
+/// What a class depends on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Provenance {
+    /// On no leaf: a constant.
+    Nothing,
+    /// The values to whose definitions every leaf below belongs. None of them: on something that belongs to no value, or on
+    /// more than one.
+    Within(SmallVec<[Dependence; 1]>),
+}
+
+impl Provenance {
+    /// Depends on something that is no component.
+    pub fn mixed() -> Self {
+        Provenance::Within(SmallVec::new())
+    }
+
+    /// The dependence on `value`, if the class depends on nothing else.
+    pub fn on(&self, value: u32) -> Option<&Dependence> {
+        match self {
+            Provenance::Nothing => None,
+            Provenance::Within(list) => list.iter().find(|d| d.value == value),
+        }
+    }
+
+    /// Whether the class depends on two or more components of a single value and on nothing else.
+    pub fn several_components(&self) -> bool {
+        match self {
+            Provenance::Nothing => false,
+            Provenance::Within(list) => list.iter().any(|d| d.components.count_ones() >= 2),
+        }
+    }
+
+    /// The provenance of a node from its children's and their labels: values that all children share.
+    pub fn join<'a>(
+        children: impl Iterator<Item = (&'a Provenance, &'a [Label])>,
+        outputs: usize,
+    ) -> Provenance {
+        let mut joined: Option<SmallVec<[Dependence; 1]>> = None;
+        for (provenance, labels) in children {
+            let Provenance::Within(list) = provenance else {
+                continue;
+            };
+            let moved = |dependence: &Dependence, into: &mut [u32]| {
+                for (label, origin) in labels.iter().zip(&dependence.origins) {
+                    if let Some(slot) = into.get_mut(*label as usize) {
+                        *slot |= origin;
+                    }
+                }
+            };
+            match &mut joined {
+                None => {
+                    joined = Some(
+                        list.iter()
+                            .map(|dependence| {
+                                let mut origins = SmallVec::from_elem(0, outputs);
+                                moved(dependence, &mut origins);
+                                Dependence {
+                                    origins,
+                                    ..*dependence
+                                }
+                            })
+                            .collect(),
+                    );
+                }
+                Some(joined) => joined.retain(|kept| match provenance.on(kept.value) {
+                    None => false,
+                    Some(dependence) => {
+                        kept.components |= dependence.components;
+                        moved(dependence, &mut kept.origins);
+                        true
+                    }
+                }),
+            }
+        }
+        joined.map_or(Provenance::Nothing, Provenance::Within)
+    }
+
+    /// The provenance of a class that is equal to two terms: it depends on no more than either does.
+    /// Also says whether the result differs from the first and from the second.
+    pub fn meet(&mut self, other: &Provenance) -> (bool, bool) {
+        let (mine, theirs) = match (&mut *self, other) {
+            (Provenance::Nothing, Provenance::Nothing) => return (false, false),
+            (Provenance::Nothing, _) => return (false, true),
+            (_, Provenance::Nothing) => {
+                *self = Provenance::Nothing;
+                return (true, false);
+            }
+            (Provenance::Within(mine), Provenance::Within(theirs)) => (mine, theirs),
+        };
+        let (mut changed, mut differs) = (false, false);
+        for dependence in theirs {
+            match mine.iter_mut().find(|d| d.value == dependence.value) {
+                None => {
+                    mine.push(dependence.clone());
+                    changed = true;
+                }
+                Some(kept) => {
+                    let components = kept.components & dependence.components;
+                    changed |= components != kept.components;
+                    differs |= components != dependence.components;
+                    kept.components = components;
+                    for (a, b) in kept.origins.iter_mut().zip(&dependence.origins) {
+                        let both = *a | b;
+                        changed |= both != *a;
+                        differs |= both != *b;
+                        *a = both;
+                    }
+                }
+            }
+        }
+        differs |= mine.len() != theirs.len();
+        (changed, differs)
+    }
+}
+
+/// What is known about a class.
+#[derive(Debug, Clone)]
+pub struct Data {
+    /// Sizes of its axes.
+    pub shape: Shape,
+    /// What it depends on.
+    pub provenance: Provenance,
+    /// The number that each of its elements is, if that is known.
+    pub constant: Option<f64>,
+    /// Whether a plan for it is in the e-graph, as far as known: never claimed wrongly, perhaps missed until the next rebuild.
+    pub feasible: bool,
+    /// The step of the problem for which the class was made.
+    pub step: u32,
+}
+
+impl Data {
+    /// Whether all elements are one, so that a product with it only broadcasts.
+    pub fn is_ones(&self) -> bool {
+        self.constant == Some(1.0)
+    }
+}
+
+/// The island around the e-graph: facts and limits that rules need, and the account of their work.
+#[derive(Debug, Clone, Default)]
+pub struct Algebra {
+    /// What comes from outside.
+    pub leaves: Vec<Leaf>,
+    /// The provenance of each leaf.
+    pub provenances: Vec<Provenance>,
+    /// The values whose definitions the island holds.
+    pub values: Vec<Value>,
+    /// The machine.
+    pub model: CostModel,
+    /// Bytes of an element.
+    pub itemsize: f64,
+    /// No plan forms a tensor of more elements than the largest that the program as written has.
+    pub largest: f64,
+    /// The step for which classes are being made.
+    pub step: u32,
+    /// Rewrites that have been tried, by hash.
+    pub tried: FxHashSet<u64>,
+    /// Units of work that the rules may still do.
+    pub work: u64,
+    /// Whether a rule was stopped by a limit.
+    pub stopped: bool,
+}
+
+impl Algebra {
+    /// The value that a tensor with this provenance and shape would materialise against its will, if any.
+    pub fn forbids(&self, provenance: &Provenance, shape: &[usize]) -> Option<u32> {
+        let Provenance::Within(list) = provenance else {
+            return None;
+        };
+        list.iter()
+            .find(|dependence| {
+                let Some(value) = self.values.get(dependence.value as usize) else {
+                    return false;
+                };
+                let origins = dependence
+                    .origins
+                    .iter()
+                    .zip(shape)
+                    .filter(|(_, size)| **size != 1)
+                    .fold(0, |all, (origin, _)| all | origin);
+                !value.allow_materialise
+                    && dependence.components.count_ones() >= 2
+                    && origins & value.axes == value.axes
+            })
+            .map(|dependence| dependence.value)
+    }
+
+    /// Whether a plan may hold a tensor with this provenance and shape.
+    pub fn admits(&self, provenance: &Provenance, shape: &[usize]) -> bool {
+        elements(shape) <= self.largest && self.forbids(provenance, shape).is_none()
+    }
+
+    /// Takes `units` from the budget; false, from then on, if there are not so many left.
+    pub fn spend(&mut self, units: u64) -> bool {
+        if self.work < units {
+            self.work = 0;
+            self.stopped = true;
+            return false;
+        }
+        self.work -= units;
+        true
+    }
+}
+
+/// The shape of a node from its children's shapes and labels.
+pub fn shape_of<'a>(
+    children: impl Iterator<Item = (&'a [usize], &'a [Label])>,
+    outputs: usize,
+) -> Shape {
+    let mut shape = Shape::from_elem(1, outputs);
+    for (sizes, labels) in children {
+        for (label, size) in labels.iter().zip(sizes) {
+            if let Some(slot) = shape.get_mut(*label as usize) {
+                *slot = *size;
+            }
+        }
+    }
+    shape
+}
+
+fn joined(
+    graph: &Graph,
+    labels: &[Labels],
+    children: &[Id],
+    outputs: usize,
+) -> (Shape, Provenance) {
+    let data = || {
+        children
+            .iter()
+            .zip(labels)
+            .map(|(child, labels)| (&graph[*child].data, labels.as_slice()))
+    };
+    (
+        shape_of(data().map(|(d, l)| (d.shape.as_slice(), l)), outputs),
+        Provenance::join(data().map(|(d, l)| (&d.provenance, l)), outputs),
+    )
+}
+
+/// The number that a product of constants is.
+fn constant_product(
+    graph: &Graph,
+    outputs: Label,
+    labels: &[Labels],
+    children: &[Id],
+) -> Option<f64> {
+    let mut value = 1.0;
+    let mut summed: Labels = Labels::new();
+    for (child, labels) in children.iter().zip(labels) {
+        let data = &graph[*child].data;
+        value *= data.constant?;
+        for (label, size) in labels.iter().zip(&data.shape) {
+            if *label >= outputs && !summed.contains(label) {
+                summed.push(*label);
+                value *= *size as f64;
+            }
+        }
+    }
+    Some(value)
+}
+
+impl Analysis<Term> for Algebra {
+    type Data = Data;
+
+    fn make(graph: &mut Graph, term: &Term, _id: Id) -> Data {
+        let step = graph.analysis.step;
+        let (shape, provenance, constant, executable) = match term {
+            Term::Leaf(leaf) => {
+                let leaf = *leaf as usize;
+                let shape = graph.analysis.leaves.get(leaf).map(|l| l.shape.clone());
+                let provenance = graph.analysis.provenances.get(leaf).cloned();
+                return Data {
+                    shape: shape.unwrap_or_default(),
+                    provenance: provenance.unwrap_or_else(Provenance::mixed),
+                    constant: None,
+                    feasible: true,
+                    step,
+                };
+            }
+            Term::Ones(size) => {
+                return Data {
+                    shape: SmallVec::from_slice(&[*size]),
+                    provenance: Provenance::Nothing,
+                    constant: Some(1.0),
+                    feasible: true,
+                    step,
+                };
+            }
+            Term::Prod(product) | Term::Dot(product) => {
+                let outputs = product.outputs as usize;
+                let (shape, provenance) =
+                    joined(graph, &product.labels, &product.children, outputs);
+                let constant = match provenance {
+                    Provenance::Nothing => {
+                        constant_product(graph, product.outputs, &product.labels, &product.children)
+                    }
+                    Provenance::Within(_) => None,
+                };
+                let fills = |child: &&Id| graph[**child].data.is_ones();
+                let ranks = product
+                    .children
+                    .iter()
+                    .filter(|child| !fills(child))
+                    .map(|child| graph[*child].data.shape.len());
+                let one_step = executable(ranks, product.children.iter().any(|c| fills(&c)));
+                (shape, provenance, constant, one_step)
+            }
+            Term::Add(sum) => {
+                let outputs = sum.outputs as usize;
+                let (shape, provenance) = joined(graph, &sum.labels, &sum.children, outputs);
+                let constant = sum
+                    .children
+                    .iter()
+                    .zip(&sum.coefficients)
+                    .map(|(child, coefficient)| {
+                        graph[*child].data.constant.map(|c| c * coefficient.0)
+                    })
+                    .sum::<Option<f64>>();
+                (shape, provenance, constant, true)
+            }
+        };
+        let feasible = executable
+            && graph.analysis.admits(&provenance, &shape)
+            && egg::Language::children(term)
+                .iter()
+                .all(|child| graph[*child].data.feasible);
+        Data {
+            shape,
+            provenance,
+            constant,
+            feasible,
+            step,
+        }
+    }
+
+    fn merge(&mut self, a: &mut Data, b: Data) -> DidMerge {
+        debug_assert_eq!(
+            a.shape, b.shape,
+            "a rule equated tensors of different shapes"
+        );
+        let (mut changed, mut differs) = a.provenance.meet(&b.provenance);
+        match (a.constant, b.constant) {
+            (None, Some(_)) => {
+                a.constant = b.constant;
+                changed = true;
+            }
+            (Some(_), None) => differs = true,
+            _ => {}
+        }
+        let feasible = (a.feasible || b.feasible) && self.admits(&a.provenance, &a.shape);
+        changed |= feasible != a.feasible;
+        differs |= feasible != b.feasible;
+        a.feasible = feasible;
+        // The step says which line of the program an equation stands for; parents do not depend on it.
+        a.step = a.step.min(b.step);
+        DidMerge(changed, differs)
+    }
+}

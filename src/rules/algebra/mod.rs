@@ -1,0 +1,17 @@
+//! Equality saturation over sums of products.
+
+pub mod analysis;
+pub mod construct;
+pub mod cost;
+pub mod exact;
+pub mod extract;
+pub mod language;
+pub mod lower;
+pub mod network;
+pub mod plan;
+pub mod problem;
+pub mod rules;
+pub mod solve;
+
+#[cfg(test)]
+mod tests;

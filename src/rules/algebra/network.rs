@@ -1,0 +1,193 @@
+//! The factors of a product as a tensor network: its subsets, and the cheapest order of contraction.
+//!
+//! Subsets of factors and sets of labels are bit sets. The search over orders is the textbook dynamic program over
+//! subsets (Pfeifer, Haegeman and Verstraete, "Faster identification of optimal contraction sequences", 2014).
+
+use super::analysis::{Algebra, Graph};
+use super::construct::Operand;
+use super::language::{Label, Labels};
+use smallvec::SmallVec;
+
+/// A subset of the factors.
+pub type Subset = usize;
+
+/// The most factors for which all subsets are looked at.
+pub const MOST_FACTORS: usize = 12;
+
+/// Factors that are no scalars, and which of their labels the result has.
+pub struct Network {
+    labels: SmallVec<[Label; 8]>,
+    sizes: SmallVec<[f64; 8]>,
+    factors: SmallVec<[u64; 6]>,
+    free: u64,
+}
+
+/// For each subset, how the cheapest order splits it: one of the two parts, or 0 if it is a single factor or out of reach.
+pub struct Orders {
+    /// The cost of the cheapest order of all factors.
+    pub cost: f64,
+    splits: Vec<Subset>,
+}
+
+impl Orders {
+    /// The two parts into which the subset is split.
+    pub fn split(&self, subset: Subset) -> Option<(Subset, Subset)> {
+        match self.splits.get(subset).copied().unwrap_or(0) {
+            0 => None,
+            part => Some((part, subset ^ part)),
+        }
+    }
+}
+
+impl Network {
+    /// The network of these operands; `None` if there are too many labels for a bit set or too many factors.
+    pub fn new(graph: &Graph, operands: &[Operand], free: &[Label]) -> Option<Network> {
+        let mut network = Network {
+            labels: SmallVec::new(),
+            sizes: SmallVec::new(),
+            factors: SmallVec::new(),
+            free: 0,
+        };
+        if operands.len() > MOST_FACTORS {
+            return None;
+        }
+        for operand in operands {
+            let shape = &graph[operand.id].data.shape;
+            let mut mask = 0;
+            for (label, size) in operand.labels.iter().zip(shape) {
+                let bit = match network.labels.iter().position(|l| l == label) {
+                    Some(bit) => bit,
+                    None => {
+                        network.labels.push(*label);
+                        network.sizes.push(*size as f64);
+                        network.labels.len() - 1
+                    }
+                };
+                if bit >= 64 {
+                    return None;
+                }
+                if free.contains(label) {
+                    network.free |= 1 << bit;
+                }
+                mask |= 1 << bit;
+            }
+            network.factors.push(mask);
+        }
+        Some(network)
+    }
+
+    /// The subset of all factors.
+    pub fn all(&self) -> Subset {
+        (1 << self.factors.len()) - 1
+    }
+
+    /// The positions of the factors in a subset.
+    pub fn members(&self, subset: Subset) -> impl Iterator<Item = usize> + '_ {
+        (0..self.factors.len()).filter(move |i| subset >> i & 1 == 1)
+    }
+
+    fn carried(&self, subset: Subset) -> u64 {
+        self.members(subset).fold(0, |all, i| all | self.factors[i])
+    }
+
+    /// The labels that the product over a subset must keep: those of the result and those that other factors carry.
+    pub fn open(&self, subset: Subset) -> u64 {
+        self.carried(subset) & (self.free | self.carried(self.all() ^ subset))
+    }
+
+    /// Whether a single factor has labels that nothing else carries and that are summed.
+    pub fn private(&self, factor: usize) -> bool {
+        let subset = 1 << factor;
+        self.open(subset) != self.carried(subset)
+    }
+
+    /// The labels of a bit set.
+    pub fn names(&self, labels: u64) -> Labels {
+        (0..self.labels.len())
+            .filter(|bit| labels >> bit & 1 == 1)
+            .map(|bit| self.labels[bit])
+            .collect()
+    }
+
+    /// The number of elements of a tensor with these labels.
+    pub fn size(&self, labels: u64) -> f64 {
+        (0..self.labels.len())
+            .filter(|bit| labels >> bit & 1 == 1)
+            .map(|bit| self.sizes[bit])
+            .product()
+    }
+
+    /// Whether the factors of a subset hang together by shared labels.
+    pub fn connected(&self, subset: Subset) -> bool {
+        let mut reached: Subset = subset & subset.wrapping_neg();
+        loop {
+            let labels = self.carried(reached);
+            let next = self
+                .members(subset)
+                .filter(|&i| self.factors[i] & labels != 0)
+                .fold(reached, |all, i| all | 1 << i);
+            if next == reached {
+                return reached == subset;
+            }
+            reached = next;
+        }
+    }
+
+    /// Units of work that [`Network::cheapest`] does.
+    pub fn work(&self) -> u64 {
+        3u64.saturating_pow(self.factors.len() as u32) / 2
+    }
+
+    /// The cheapest order whose intermediate results `admits` lets pass; it is asked for each subset of two or more factors,
+    /// with the labels that the subset's product keeps.
+    pub fn cheapest(
+        &self,
+        algebra: &Algebra,
+        mut admits: impl FnMut(Subset, u64) -> bool,
+    ) -> Option<Orders> {
+        let count = self.factors.len();
+        if count == 0 {
+            return None;
+        }
+        let subsets = 1 << count;
+        let open: Vec<u64> = (0..subsets).map(|subset| self.open(subset)).collect();
+        let size: Vec<f64> = open.iter().map(|labels| self.size(*labels)).collect();
+        let mut best = vec![f64::INFINITY; subsets];
+        let mut splits = vec![0; subsets];
+        for subset in 1..subsets {
+            if subset & (subset - 1) == 0 {
+                let whole = self.size(self.carried(subset));
+                best[subset] = match open[subset] == self.carried(subset) {
+                    true => 0.0,
+                    false => algebra
+                        .model
+                        .kernel(whole, algebra.itemsize * (whole + size[subset])),
+                };
+                continue;
+            }
+            if !admits(subset, open[subset]) {
+                continue;
+            }
+            let mut part = (subset - 1) & subset;
+            while part > subset ^ part {
+                let other = subset ^ part;
+                if best[part].is_finite() && best[other].is_finite() {
+                    let labels = open[part] | open[other];
+                    let sums = labels != open[subset];
+                    let flops = self.size(labels) * if sums { 2.0 } else { 1.0 };
+                    let moved = size[part] + size[other] + size[subset];
+                    let cost = best[part]
+                        + best[other]
+                        + algebra.model.kernel(flops, algebra.itemsize * moved);
+                    if cost < best[subset] {
+                        best[subset] = cost;
+                        splits[subset] = part;
+                    }
+                }
+                part = (part - 1) & subset;
+            }
+        }
+        let cost = best[subsets - 1];
+        cost.is_finite().then_some(Orders { cost, splits })
+    }
+}

@@ -1,0 +1,327 @@
+//! A plan: executable steps in order, and what they cost.
+
+use super::cost::{Addend, CostModel, Factor};
+use super::language::{Label, Labels, Shape, elements};
+use super::problem::{Operation, Problem};
+use smallvec::SmallVec;
+use std::fmt;
+
+/// What a step of a plan does. Operands are indices of earlier steps with the labels of their axes; labels `0..rank` are the
+/// axes of the result.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Reads a leaf of the problem.
+    Leaf(u32),
+    /// A product of at most two tensors and any scalars, summed over the labels that are not in the result, and broadcast
+    /// along the axes of the result that no operand carries. No operands: ones.
+    Product(SmallVec<[(usize, Labels); 2]>),
+    /// A linear combination, each operand broadcast along the axes that it lacks.
+    Sum(SmallVec<[(f64, usize, Labels); 2]>),
+}
+
+/// A step of a plan.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlanStep {
+    /// What it does.
+    pub action: Action,
+    /// Sizes of the result's axes.
+    pub shape: Shape,
+    /// The step of the problem that it stands for.
+    pub stands_for: u32,
+}
+
+/// How a root of the problem is read from the plan.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Root {
+    /// The step.
+    pub step: usize,
+    /// For each axis of the step's result, the axis of the root that it is.
+    pub axes: Labels,
+}
+
+/// Steps in an order in which they can run, and where the roots of the problem come out.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Plan {
+    /// The steps.
+    pub steps: Vec<PlanStep>,
+    /// One for each root of the problem.
+    pub roots: Vec<Root>,
+}
+
+impl Plan {
+    /// The program as it was written.
+    pub fn as_written(problem: &Problem) -> Plan {
+        let mut plan = Plan::default();
+        for (index, step) in problem.steps.iter().enumerate() {
+            let action = match &step.operation {
+                Operation::Leaf(leaf) => Action::Leaf(*leaf),
+                Operation::Product { operands, output } => Action::Product(
+                    operands
+                        .iter()
+                        .map(|(operand, labels)| (*operand as usize, numbered(labels, output)))
+                        .collect(),
+                ),
+                Operation::Sum { terms, output } => Action::Sum(
+                    terms
+                        .iter()
+                        .map(|(coefficient, operand, labels)| {
+                            (coefficient.0, *operand as usize, numbered(labels, output))
+                        })
+                        .collect(),
+                ),
+            };
+            plan.steps.push(PlanStep {
+                action,
+                shape: step.shape.clone(),
+                stands_for: index as u32,
+            });
+        }
+        plan.roots = problem
+            .roots
+            .iter()
+            .map(|&root| Root {
+                step: root as usize,
+                axes: (0..problem.shape(root).len() as Label).collect(),
+            })
+            .collect();
+        plan
+    }
+
+    /// Drops the steps that no root needs.
+    pub fn trimmed(mut self) -> Plan {
+        let mut live = vec![false; self.steps.len()];
+        for root in &self.roots {
+            if let Some(flag) = live.get_mut(root.step) {
+                *flag = true;
+            }
+        }
+        for index in (0..self.steps.len()).rev() {
+            if live[index] {
+                for operand in self.steps[index].action.operands() {
+                    live[operand] = true;
+                }
+            }
+        }
+        let mut place = vec![0; self.steps.len()];
+        let mut kept = 0;
+        for (index, live) in live.iter().enumerate() {
+            place[index] = kept;
+            kept += usize::from(*live);
+        }
+        let mut flags = live.iter();
+        self.steps
+            .retain(|_| flags.next().copied().unwrap_or(false));
+        for step in &mut self.steps {
+            match &mut step.action {
+                Action::Product(operands) => {
+                    for (operand, _) in operands {
+                        *operand = place[*operand];
+                    }
+                }
+                Action::Sum(terms) => {
+                    for (_, operand, _) in terms {
+                        *operand = place[*operand];
+                    }
+                }
+                Action::Leaf(_) => {}
+            }
+        }
+        for root in &mut self.roots {
+            root.step = place[root.step];
+        }
+        self
+    }
+
+    /// How often each step's result is used, by other steps and by roots.
+    fn uses(&self) -> Vec<u32> {
+        let mut uses = vec![0; self.steps.len()];
+        for step in &self.steps {
+            for operand in step.action.operands() {
+                uses[operand] += 1;
+            }
+        }
+        for root in &self.roots {
+            uses[root.step] += 1;
+        }
+        uses
+    }
+
+    /// The cost of each step, in microseconds.
+    pub fn costs(&self, model: &CostModel, itemsize: u32) -> Vec<f64> {
+        let uses = self.uses();
+        let itemsize = f64::from(itemsize);
+        self.steps
+            .iter()
+            .map(|step| match &step.action {
+                Action::Leaf(_) => 0.0,
+                Action::Product(operands) => {
+                    let factors: SmallVec<[Factor; 4]> = operands
+                        .iter()
+                        .map(|(operand, labels)| Factor {
+                            labels,
+                            shape: &self.steps[*operand].shape,
+                        })
+                        .collect();
+                    model.product(itemsize, &factors, &step.shape)
+                }
+                Action::Sum(terms) => {
+                    let addends: SmallVec<[Addend; 4]> = terms
+                        .iter()
+                        .map(|(_, operand, _)| Addend {
+                            elements: elements(&self.steps[*operand].shape),
+                            accumulates: uses[*operand] == 1 && self.is_contraction(*operand),
+                        })
+                        .collect();
+                    model.sum(itemsize, &addends, elements(&step.shape))
+                }
+            })
+            .collect()
+    }
+
+    /// The cost of the whole plan, in microseconds.
+    pub fn cost(&self, model: &CostModel, itemsize: u32) -> f64 {
+        self.costs(model, itemsize).iter().sum()
+    }
+
+    /// Multiplications and additions of all contractions: two for each multiply–add.
+    pub fn flops(&self) -> f64 {
+        self.steps
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| self.is_contraction(*index))
+            .map(|(_, step)| 2.0 * self.iterations(step))
+            .sum()
+    }
+
+    /// Elements of the largest tensor that a step forms.
+    pub fn peak_elements(&self) -> f64 {
+        self.steps
+            .iter()
+            .filter(|step| !matches!(step.action, Action::Leaf(_)))
+            .map(|step| elements(&step.shape))
+            .fold(0.0, f64::max)
+    }
+
+    fn iterations(&self, step: &PlanStep) -> f64 {
+        let mut labels = Labels::new();
+        let mut iterations = 1.0;
+        if let Action::Product(operands) = &step.action {
+            for (operand, carried) in operands {
+                for (label, size) in carried.iter().zip(&self.steps[*operand].shape) {
+                    if !labels.contains(label) {
+                        labels.push(*label);
+                        iterations *= *size as f64;
+                    }
+                }
+            }
+        }
+        iterations
+    }
+
+    /// Whether a step multiplies two tensors and sums over a label of both.
+    pub fn is_contraction(&self, step: usize) -> bool {
+        let step = &self.steps[step];
+        match &step.action {
+            Action::Product(operands) => {
+                let tensors = operands.iter().filter(|(_, labels)| !labels.is_empty());
+                tensors.count() == 2
+                    && operands.iter().any(|(_, labels)| {
+                        labels
+                            .iter()
+                            .any(|label| *label as usize >= step.shape.len())
+                    })
+            }
+            Action::Leaf(_) | Action::Sum(_) => false,
+        }
+    }
+}
+
+impl Action {
+    /// The steps that this one reads.
+    pub fn operands(&self) -> SmallVec<[usize; 3]> {
+        match self {
+            Action::Leaf(_) => SmallVec::new(),
+            Action::Product(operands) => operands.iter().map(|(operand, _)| *operand).collect(),
+            Action::Sum(terms) => terms.iter().map(|(_, operand, _)| *operand).collect(),
+        }
+    }
+}
+
+/// Labels renumbered so that those of the result are `0..rank`, in order.
+fn numbered(labels: &[Label], output: &[Label]) -> Labels {
+    labels
+        .iter()
+        .map(|label| match output.iter().position(|l| l == label) {
+            Some(axis) => axis as Label,
+            // Beyond all axes, and still distinct.
+            None => label.saturating_add(output.len() as Label),
+        })
+        .collect()
+}
+
+/// A label as a letter of an einsum: `i`, `j`, … and numbers when letters run out.
+fn letter(label: Label) -> String {
+    match u8::try_from(label).ok().filter(|l| *l < 18) {
+        Some(label) => char::from(b'i' + label).to_string(),
+        None => format!("i{label}"),
+    }
+}
+
+fn letters(labels: impl IntoIterator<Item = Label>) -> String {
+    labels.into_iter().map(letter).collect()
+}
+
+impl fmt::Display for Plan {
+    /// One line a step: name, shape, what it does in the notation of einsum.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = |step: usize| match &self.steps[step].action {
+            Action::Leaf(leaf) => format!("x{leaf}"),
+            Action::Product(_) | Action::Sum(_) => format!("t{step}"),
+        };
+        let term = |step: usize, labels: &Labels| match labels.is_empty() {
+            true => name(step),
+            false => format!("{}[{}]", name(step), letters(labels.iter().copied())),
+        };
+        for (index, step) in self.steps.iter().enumerate() {
+            let body: Vec<String> = match &step.action {
+                Action::Leaf(_) => continue,
+                Action::Product(operands) => operands
+                    .iter()
+                    .map(|(operand, labels)| term(*operand, labels))
+                    .collect(),
+                Action::Sum(terms) => terms
+                    .iter()
+                    .map(|(coefficient, operand, labels)| {
+                        let term = term(*operand, labels);
+                        match *coefficient == 1.0 {
+                            true => term,
+                            false => format!("{coefficient}·{term}"),
+                        }
+                    })
+                    .collect(),
+            };
+            let joint = match &step.action {
+                Action::Sum(_) => " + ",
+                _ => "·",
+            };
+            let body = match body.is_empty() {
+                true => "1".to_string(),
+                false => body.join(joint),
+            };
+            let axes = letters(0..step.shape.len() as Label);
+            writeln!(f, "t{index}{:?}[{axes}] = {body}", step.shape.as_slice())?;
+        }
+        let roots: Vec<String> = self
+            .roots
+            .iter()
+            .map(|root| {
+                format!(
+                    "{}[{}]",
+                    name(root.step),
+                    letters(root.axes.iter().copied())
+                )
+            })
+            .collect();
+        writeln!(f, "out {}", roots.join(", "))
+    }
+}

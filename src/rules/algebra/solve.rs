@@ -1,0 +1,176 @@
+//! From an island to its plan.
+
+use super::analysis::{Algebra, Graph};
+use super::construct::whole;
+use super::cost::CostModel;
+use super::exact;
+use super::extract::ClassGraph;
+use super::language::Labels;
+use super::lower::{Built, Refusal, build, lower};
+use super::plan::Plan;
+use super::problem::{Operation, Problem};
+use super::rules::{DISTRIBUTE, EXPAND, FACTOR, FLATTEN, GATHER, ORDER, Rule, rewrites};
+use egg::{Id, Runner, SimpleScheduler};
+use std::sync::LazyLock;
+use std::time::Duration;
+
+/// Units of work that the rules may do for one island.
+const WORK: u64 = 60_000;
+/// Nodes beyond which no iteration is begun.
+const MOST_NODES: usize = 4_000;
+/// Islands of more steps are only lowered.
+const MOST_STEPS: usize = 3_000;
+
+static COMMON_FACTORS: LazyLock<Vec<Rule>> = LazyLock::new(|| rewrites(&[EXPAND, FACTOR]));
+static SATURATE: LazyLock<Vec<Rule>> =
+    LazyLock::new(|| rewrites(&[FLATTEN, DISTRIBUTE, GATHER, ORDER]));
+static FACTOR_ONCE: LazyLock<Vec<Rule>> = LazyLock::new(|| rewrites(&[FACTOR]));
+
+/// A plan and how it came about.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Solution {
+    /// The plan.
+    pub plan: Plan,
+    /// Its cost, in microseconds.
+    pub cost: f64,
+    /// The cost of the program as written.
+    pub cost_as_written: f64,
+    /// Whether the program as written forms what must not be formed.
+    pub written_is_forbidden: bool,
+    /// Whether the plan is the cheapest in the e-graph.
+    pub proven: bool,
+    /// Whether a limit stopped the rules.
+    pub stopped: bool,
+    /// Nodes of the e-graph.
+    pub nodes: usize,
+    /// Classes of the e-graph.
+    pub classes: usize,
+}
+
+impl Solution {
+    /// Whether the plan is another than the program as written.
+    pub fn improves(&self) -> bool {
+        self.written_is_forbidden || self.cost < self.cost_as_written * (1.0 - 1e-9)
+    }
+}
+
+/// Finds a plan for an island: the cheapest that the search meets, and never costlier than the program as written if that is
+/// allowed.
+///
+/// # Errors
+///
+/// If no plan avoids to materialise a value that must not be.
+pub fn solve(problem: &Problem, model: &CostModel) -> Result<Solution, Refusal> {
+    let written = Plan::as_written(problem).trimmed();
+    let cost_as_written = written.cost(model, problem.itemsize);
+    let mut built = build(problem, model, WORK);
+    let lowered = lower(problem, &mut built)?;
+    let written_is_forbidden = written_is_forbidden(problem, &built);
+    let mut best = lowered;
+    let mut cost = best.cost(model, problem.itemsize);
+    if !written_is_forbidden && cost_as_written <= cost {
+        best = written;
+        cost = cost_as_written;
+    }
+    let mut solution = Solution {
+        plan: best,
+        cost,
+        cost_as_written,
+        written_is_forbidden,
+        proven: false,
+        stopped: true,
+        nodes: built.graph.total_size(),
+        classes: built.graph.number_of_classes(),
+    };
+    if problem.steps.len() > MOST_STEPS {
+        return Ok(solution);
+    }
+
+    let roots: Vec<(Id, Labels)> = problem
+        .roots
+        .iter()
+        .map(|&root| {
+            let view = built.views[root as usize].clone();
+            let view = whole(&mut built.graph, view, problem.shape(root));
+            (view.id, view.axes)
+        })
+        .collect();
+    built.graph.rebuild();
+    let graph = saturate(problem, built.graph);
+    let asked: Vec<Id> = roots.iter().map(|(id, _)| *id).collect();
+    let classes = ClassGraph::new(&graph, &asked);
+    solution.stopped = graph.analysis.stopped;
+    solution.nodes = graph.total_size();
+    solution.classes = graph.number_of_classes();
+    if !classes.is_feasible() {
+        return Ok(solution);
+    }
+    let (choice, choice_cost) = classes.good_choice();
+    let found = exact::search(&classes, choice, choice_cost);
+    solution.proven = found.proven;
+    if let Some(plan) = classes.plan(&graph, &found.choice, &roots) {
+        let cost = plan.cost(model, problem.itemsize);
+        if cost < solution.cost * (1.0 - 1e-9) {
+            solution.plan = plan;
+            solution.cost = cost;
+        }
+    }
+    Ok(solution)
+}
+
+/// Whether a step that the roots need is forbidden.
+fn written_is_forbidden(problem: &Problem, built: &Built) -> bool {
+    let mut live = vec![false; problem.steps.len()];
+    for &root in &problem.roots {
+        live[root as usize] = true;
+    }
+    for (index, step) in problem.steps.iter().enumerate().rev() {
+        if !live[index] {
+            continue;
+        }
+        match &step.operation {
+            Operation::Leaf(_) => continue,
+            Operation::Product { operands, .. } => {
+                operands.iter().for_each(|o| live[o.0 as usize] = true);
+            }
+            Operation::Sum { terms, .. } => {
+                terms.iter().for_each(|t| live[t.1 as usize] = true);
+            }
+        }
+        let data = &built.graph[built.views[index].id].data;
+        let algebra = &built.graph.analysis;
+        if algebra.forbids(&data.provenance, &data.shape).is_some() {
+            return true;
+        }
+    }
+    false
+}
+
+fn saturate(problem: &Problem, graph: Graph) -> Graph {
+    let sums = problem
+        .steps
+        .iter()
+        .any(|step| matches!(&step.operation, Operation::Sum { terms, .. } if terms.len() > 1));
+    let mut graph = graph;
+    if sums {
+        graph = run(graph, &COMMON_FACTORS, 3);
+    }
+    graph = run(graph, &SATURATE, 12);
+    if sums {
+        graph = run(graph, &FACTOR_ONCE, 1);
+        graph = run(graph, &SATURATE, 3);
+    }
+    graph
+}
+
+fn run(graph: Graph, rules: &[Rule], iterations: usize) -> Graph {
+    Runner::<_, _, ()>::new(Algebra::default())
+        .with_egraph(graph)
+        .with_scheduler(SimpleScheduler)
+        .with_iter_limit(iterations)
+        .with_node_limit(MOST_NODES)
+        // No timer decides what plan comes out.
+        .with_time_limit(Duration::from_secs(u64::from(u32::MAX)))
+        .run(rules)
+        .egraph
+}
