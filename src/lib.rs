@@ -1,3 +1,5 @@
 //! Quaxide: array programs, reinterpreted.
 
+pub mod interp;
+pub mod random;
 pub mod rules;

@@ -1,0 +1,3 @@
+//! Ways to run a program.
+
+pub mod reference;

@@ -1,0 +1,119 @@
+//! Scalar special functions, with the values of XLA at infinities, NaN and signed zeros.
+//!
+//! The elementary ones of `f32` and `f64` ([`exp`], [`log`], [`log1p`], [`expm1`], [`tanh`],
+//! [`logistic`], [`erf`], [`erfc`], [`erf_inv`]) are those of XLA's CPU back end rounding for
+//! rounding, so that what is sampled from them equals what `jax.random` samples. (For `f64` XLA
+//! takes the logarithm, `erf` and the trigonometric functions from the system; here `erf` and
+//! `erfc` of `f64` are the `libm` crate's.) For `f16` and `bf16` XLA computes in `f32` and rounds.
+//! Those of the gamma, beta and Bessel families are computed in `f64` for every dtype.
+
+pub mod bessel;
+pub mod complex;
+mod double;
+pub mod gamma;
+mod single;
+#[cfg(test)]
+mod tests;
+
+macro_rules! elementary {
+    ($($(#[$doc:meta])* $name:ident = $single:path, $double:path;)*) => {
+        /// A type in which the elementary functions are evaluated: `f32` or `f64`.
+        pub trait Real: Copy {
+            /// `a · b + c`, rounded once.
+            #[must_use]
+            fn fused(a: Self, b: Self, c: Self) -> Self;
+            $($(#[$doc])* #[must_use] fn $name(x: Self) -> Self;)*
+        }
+
+        impl Real for f32 {
+            #[inline(always)]
+            fn fused(a: Self, b: Self, c: Self) -> Self {
+                a.mul_add(b, c)
+            }
+            $(#[inline(always)] fn $name(x: Self) -> Self { $single(x) })*
+        }
+
+        impl Real for f64 {
+            #[inline(always)]
+            fn fused(a: Self, b: Self, c: Self) -> Self {
+                a.mul_add(b, c)
+            }
+            $(#[inline(always)] fn $name(x: Self) -> Self { $double(x) })*
+        }
+
+        $(
+            $(#[$doc])*
+            #[inline]
+            #[must_use]
+            pub fn $name<T: Real>(x: T) -> T {
+                T::$name(x)
+            }
+        )*
+    };
+}
+
+elementary! {
+    /// `e^x`.
+    exp = single::exp, double::exp;
+    /// `ln x`: `−∞` at zero, NaN below.
+    log = single::log, f64::ln;
+    /// `ln(1 + x)`: `−∞` at −1, NaN below.
+    log1p = single::log1p, double::log1p;
+    /// `e^x − 1`.
+    expm1 = single::expm1, double::expm1;
+    /// The hyperbolic tangent.
+    tanh = single::tanh, double::tanh;
+    /// The logistic function `1 / (1 + e^−x)`.
+    logistic = single::logistic, double::logistic;
+    /// The error function.
+    erf = single::erf, libm::erf;
+    /// The complementary error function `1 − erf x`.
+    erfc = single::erfc, libm::erfc;
+    /// The inverse of the error function: infinite at `±1`, NaN beyond.
+    erf_inv = single::erf_inv, double::erf_inv;
+}
+
+/// The number next to `from` in the direction of `to`, at the width of the type.
+pub trait NextAfter: Sized {
+    /// The next number: `to` itself if the two are equal, NaN if either is.
+    #[must_use]
+    fn next_after(from: Self, to: Self) -> Self;
+}
+
+macro_rules! next_after {
+    ($($float:ty;)*) => {$(
+        impl NextAfter for $float {
+            fn next_after(from: Self, to: Self) -> Self {
+                if from.is_nan() || to.is_nan() {
+                    return <$float>::NAN;
+                }
+                if from == to {
+                    return to;
+                }
+                let zero = <$float>::from_bits(0);
+                if from == zero {
+                    return <$float>::from_bits(1).copysign(to);
+                }
+                // Away from zero the bits, read as an integer, go up by one.
+                let outward = (from < to) == (from > zero);
+                let bits = from.to_bits();
+                <$float>::from_bits(if outward { bits + 1 } else { bits - 1 })
+            }
+        }
+    )*};
+}
+
+next_after! {
+    f32;
+    f64;
+    half::f16;
+    half::bf16;
+}
+
+/// `((c₀ x + c₁) x + c₂) x + …`, each step one fused multiply-add.
+#[inline(always)]
+fn horner<T: Real, const N: usize>(x: T, coefficients: [T; N]) -> T {
+    let mut coefficients = coefficients.into_iter();
+    let first = coefficients.next().unwrap_or(x);
+    coefficients.fold(first, |sum, c| T::fused(sum, x, c))
+}

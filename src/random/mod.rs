@@ -1,0 +1,3 @@
+//! Random numbers, bit for bit those of `jax.random` with its default generator.
+
+pub mod threefry;
