@@ -1,5 +1,46 @@
 //! Quaxide: array programs, reinterpreted.
+//!
+//! A function of arrays is traced into a program ([`make_jaxpr`]); [`quaxify`] reinterprets it on values that are not plain arrays;
+//! equality saturation plans it; an interpreter runs it. [`grad`], [`vmap`], [`jit`] and the other transformations compose with it
+//! in any order.
 
+// Derived code names the crate by its name, in the crate's own tests too.
+extern crate self as quaxide;
+
+pub mod array;
+pub mod dispatch;
+pub mod error;
 pub mod interp;
 pub mod random;
 pub mod rules;
+pub mod trace;
+pub mod transform;
+pub mod tree;
+
+pub use array::{Array, Aval, DType, Dims};
+pub use dispatch::{ArrayValue, Rules, quaxify};
+pub use error::{Error, ErrorKind, Result};
+pub use quaxide_derive::PyTree;
+pub use trace::{Jaxpr, eager, op};
+pub use transform::{
+    eval_shape, grad, hessian, jacfwd, jacrev, jit, jvp, linearize, make_jaxpr, value_and_grad,
+    vjp, vmap,
+};
+pub use tree::{PyTree, Static};
+
+/// What programs usually need: `use quaxide::prelude::*;`.
+pub mod prelude {
+    pub use crate::{
+        array::{Array, Aval, DType},
+        dispatch::{Any, ArrayValue, Dense, Rules, quaxify},
+        error::{Error, Result},
+        rules::LoraArray,
+        trace::{Jaxpr, op},
+        transform::{
+            ByPath, Call, eval_shape, grad, hessian, jacfwd, jacrev, jit, jvp, linearize,
+            make_jaxpr, value_and_grad, vjp, vmap,
+        },
+        tree::{self, PyTree, Static},
+    };
+    pub use quaxide_derive::PyTree;
+}

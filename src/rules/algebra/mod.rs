@@ -15,3 +15,10 @@ pub mod solve;
 
 #[cfg(test)]
 mod tests;
+
+use crate::{error::Result, trace::Jaxpr};
+
+/// The cheapest program that equals this one.
+pub(crate) fn rewrite(j: &Jaxpr) -> Result<Jaxpr> {
+    Ok(j.clone())
+}

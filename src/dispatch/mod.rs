@@ -1,0 +1,14 @@
+//! Array-ish values, the rules by which primitives act on them, and `quaxify`, which runs ordinary programs on them.
+
+mod programs;
+mod quaxify;
+mod record;
+mod resolve;
+mod rules;
+mod value;
+
+pub use quaxify::{Quaxify, Stages, quaxify};
+pub use record::{Decision, Explanation};
+pub(crate) use resolve::resolve;
+pub use rules::{Any, Dense, RuleOperand, RuleOutput, Rules};
+pub use value::ArrayValue;

@@ -1,0 +1,313 @@
+//! The choice of a rule for one equation.
+
+use super::{
+    programs,
+    record::{Decision, Recorder},
+    rules::{Results, Rule, Rules, choose},
+};
+use crate::{
+    array::{Array, Aval, DynValue, Repr},
+    error::{Error, ErrorKind, Result},
+    trace::{
+        self, Identity, Trace, bind, bind_at,
+        op::{Component, Op},
+    },
+    tree::{Leaves, View},
+};
+use rustc_hash::FxHashSet;
+use smallvec::SmallVec;
+use std::{
+    panic::Location,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+/// What a dispatching trace carries.
+pub(crate) struct Context {
+    /// The caller's rules, which come before those of the types.
+    pub(super) rules: Arc<Rules>,
+    /// Values that a filter passes through untouched.
+    pub(super) untouched: Mutex<FxHashSet<Identity>>,
+    /// How many rules deep the current operation is: 0 for what the user's function says itself.
+    depth: AtomicUsize,
+    /// The `traced` program and the choices, if someone wants to see them.
+    pub(super) recorder: Option<Mutex<Recorder>>,
+}
+
+/// A rule may call for others to this depth.
+const MAX_DEPTH: usize = 200;
+
+pub(super) fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
+    m.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Context {
+    pub(super) fn new(rules: Arc<Rules>, recorder: Option<Recorder>) -> Context {
+        Context {
+            rules,
+            untouched: Mutex::default(),
+            depth: AtomicUsize::new(0),
+            recorder: recorder.map(Mutex::new),
+        }
+    }
+
+    pub(super) fn of(t: &Trace) -> Option<Arc<Context>> {
+        t.context()?.clone().downcast::<Context>().ok()
+    }
+
+    /// Run what the user's function does not say itself: its equations are not part of the `traced` program.
+    pub(super) fn deeper<R>(&self, f: impl FnOnce() -> Result<R>) -> Result<R> {
+        struct Leave<'c>(&'c AtomicUsize);
+        impl Drop for Leave<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+        let depth = self.depth.fetch_add(1, Ordering::Relaxed);
+        let _leave = Leave(&self.depth);
+        if depth > MAX_DEPTH {
+            return Err(Error::unsupported(format!(
+                "rules call for each other more than {MAX_DEPTH} deep"
+            ))
+            .note("a rule that computes with its own operands, not with their components, calls itself"));
+        }
+        f()
+    }
+}
+
+/// Apply a primitive in a dispatching trace.
+pub(crate) fn resolve(
+    t: &Arc<Trace>,
+    op: &Op,
+    args: &[&Array],
+    at: &'static Location<'static>,
+) -> Result<Results> {
+    let Some(context) = Context::of(t) else {
+        return t.record(op, args, at);
+    };
+    let outermost = context.depth.load(Ordering::Relaxed) == 0;
+    let (results, decision) = decide(t, &context, op, args, at)?;
+    if outermost && let Some(recorder) = &context.recorder {
+        lock(recorder).equation(op, args, &results, at, decision)?;
+    }
+    Ok(results)
+}
+
+fn decide(
+    t: &Arc<Trace>,
+    context: &Context,
+    op: &Op,
+    args: &[&Array],
+    at: &'static Location<'static>,
+) -> Result<(Results, Decision)> {
+    let values: SmallVec<[&Arc<dyn DynValue>; 4]> =
+        args.iter().filter_map(|a| a.as_dyn_value()).collect();
+    if values.is_empty() && context.rules.is_empty() {
+        return Ok((t.record(op, args, at)?, Decision::Plain));
+    }
+    let untouched =
+        |x: &&Array| x.as_dyn_value().is_some() && lock(&context.untouched).contains(&x.identity());
+    if let Some(v) = args
+        .iter()
+        .find(|x| untouched(x))
+        .and_then(|x| x.as_dyn_value())
+    {
+        return Err(Error::new(
+            ErrorKind::NotQuaxified,
+            format!(
+                "{} was passed through by the filter of this `quaxify`",
+                v.describe()
+            ),
+        )
+        .note("a `quaxify` inside may take it up"));
+    }
+    let mut tables: SmallVec<[Arc<Rules>; 4]> = SmallVec::new();
+    for v in &values {
+        if let Ok(table) = v.table_dyn().downcast::<Rules>()
+            && !tables.iter().any(|t| Arc::ptr_eq(t, &table))
+        {
+            tables.push(table);
+        }
+    }
+    // The caller's rules come first, and replace a type's own.
+    let own: Vec<&Rule> = context.rules.candidates(op.name(), args).collect();
+    let theirs = || {
+        tables
+            .iter()
+            .flat_map(|t| t.candidates(op.name(), args))
+            .collect::<Vec<_>>()
+    };
+    let candidates = if own.is_empty() { theirs() } else { own };
+    if !candidates.is_empty() {
+        let rule = choose(&candidates).map_err(|tied| ambiguous(op, args, &tied))?;
+        let results = apply(context, op, args, rule)?;
+        return Ok((results, Decision::Rule(rule.describe(op.name()))));
+    }
+    if values.is_empty() {
+        return Ok((t.record(op, args, at)?, Decision::Plain));
+    }
+    let defaults: SmallVec<[&Arc<Rules>; 2]> =
+        tables.iter().filter(|t| t.default.is_some()).collect();
+    match defaults[..] {
+        [] => {}
+        [table] => {
+            let Some((default, place)) = &table.default else {
+                return Err(Error::internal("a default is missing"));
+            };
+            let owned: Vec<Array> = args.iter().map(|a| (*a).clone()).collect();
+            let results = context
+                .deeper(|| default(op, &owned))
+                .map_err(|e| in_rule(e, op, place))?;
+            check(op, args, &results, place)?;
+            return Ok((results, Decision::Default(table.owner().to_string())));
+        }
+        _ => {
+            let owners: Vec<&str> = defaults.iter().map(|t| t.owner()).collect();
+            let mut e = Error::new(
+                ErrorKind::Ambiguous,
+                format!(
+                    "`{}`: {} both override the default",
+                    op.name(),
+                    owners.join(" and ")
+                ),
+            );
+            for (_, place) in defaults.iter().filter_map(|t| t.default.as_ref()) {
+                e = e.note(format!("a default at {}:{}", place.file(), place.line()));
+            }
+            return Err(e.note("add a rule for this primitive and these types"));
+        }
+    }
+    if let Some(results) = context.deeper(|| programs::dispatch(op, args, at))? {
+        return Ok((results, Decision::Inside));
+    }
+    let names: Vec<&str> = values.iter().map(|v| v.type_name()).collect();
+    let results = context.deeper(|| {
+        let dense = args
+            .iter()
+            .map(|a| definition(t, a, op))
+            .collect::<Result<Vec<_>>>()?;
+        bind_at(op, &dense.iter().collect::<Vec<_>>(), at)
+    })?;
+    Ok((results, Decision::Definition(names.join(", "))))
+}
+
+fn apply(context: &Context, op: &Op, args: &[&Array], rule: &Rule) -> Result<Results> {
+    let results = context
+        .deeper(|| (rule.body)(op, args))
+        .map_err(|e| in_rule(e, op, rule.at))?;
+    for y in &results {
+        y.ok().map_err(|e| in_rule(e, op, rule.at))?;
+    }
+    check(op, args, &results, rule.at)?;
+    Ok(results)
+}
+
+fn in_rule(e: Error, op: &Op, at: &'static Location<'static>) -> Error {
+    e.note(format!(
+        "in the rule for `{}` at {}:{}",
+        op.name(),
+        at.file(),
+        at.line()
+    ))
+}
+
+/// A rule must give what the equation says: as many results, of the same types.
+fn check(
+    op: &Op,
+    args: &[&Array],
+    results: &[Array],
+    at: &'static Location<'static>,
+) -> Result<()> {
+    let avals: Vec<Aval> = args.iter().map(|a| a.aval()).collect::<Result<_>>()?;
+    let operands: Vec<&Aval> = avals.iter().collect();
+    let wanted = op
+        .infer(&operands)
+        .map_err(|e| e.operation(|| op.describe(&operands)))?;
+    let got: Vec<Aval> = results.iter().map(Array::aval).collect::<Result<_>>()?;
+    let list = |avals: &[Aval]| {
+        avals
+            .iter()
+            .map(Aval::to_string)
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    if wanted.len() != got.len() || wanted.iter().zip(&got).any(|(w, g)| !w.same_type(g)) {
+        return Err(Error::shape(format!(
+            "the rule for `{}` at {}:{} returned ({}), the equation needs ({})",
+            op.name(),
+            at.file(),
+            at.line(),
+            list(&got),
+            list(&wanted)
+        )));
+    }
+    Ok(())
+}
+
+fn ambiguous(op: &Op, args: &[&Array], tied: &[&Rule]) -> Error {
+    let types: Vec<String> = args
+        .iter()
+        .map(|a| match a.as_dyn_value() {
+            Some(v) => v.describe(),
+            None => a.aval().map(|a| a.to_string()).unwrap_or_default(),
+        })
+        .collect();
+    let mut e = Error::new(
+        ErrorKind::Ambiguous,
+        format!(
+            "`{}` of {}: several rules fit and none is the most specific",
+            op.name(),
+            types.join(", ")
+        ),
+    );
+    for r in tied {
+        e = e.note(r.describe(op.name()));
+    }
+    e.note("add a rule for exactly these types, here with `.rules(..)` or in one of the types")
+}
+
+/// The array that a value equals, traced once a value and trace, with its components and itself marked if it must not be formed.
+pub(super) fn definition(t: &Arc<Trace>, x: &Array, op: &Op) -> Result<Array> {
+    let Repr::Value(v) = &x.0 else {
+        return Ok(x.clone());
+    };
+    let explain = |e: Error| {
+        e.note(format!(
+            "`{}` has no rule for {}, so it asks for the array that it equals",
+            op.name(),
+            v.describe()
+        ))
+    };
+    t.once(x, || {
+        if v.may_materialise_dyn() {
+            return v.materialise_dyn();
+        }
+        let value = trace::fresh_id();
+        let what: Arc<str> = v.describe().into();
+        let mark = |x: &Array, field: Option<u32>| {
+            bind(
+                Component {
+                    value,
+                    field,
+                    allow_materialise: false,
+                    what: what.clone(),
+                },
+                &[x],
+            )
+        };
+        let mut field = 0;
+        let mut next = |x: &Array| {
+            let marked = mark(x, Some(field));
+            field += 1;
+            marked
+        };
+        let marked = v.unflatten_dyn(&mut Leaves::new(View::Values, &mut next));
+        let y = marked.materialise_dyn()?;
+        y.ok()?;
+        Ok(mark(&y, None))
+    })
+    .and_then(|y| y.ok().cloned())
+    .map_err(explain)
+}

@@ -1,0 +1,3 @@
+//! Passes over programs: valid program in, valid program out, the same inputs and results.
+
+mod dce;

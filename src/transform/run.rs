@@ -1,0 +1,50 @@
+//! The outermost boundary: the one place where a finished program is rewritten, compiled and run.
+
+use crate::{
+    array::{Array, Buffer, Repr, Scalar},
+    error::{Error, Result},
+    trace::{self, Jaxpr},
+};
+use std::sync::Arc;
+
+/// A program that is ready to run.
+pub(crate) struct Executable(crate::interp::Executable);
+
+/// The plan of a program: equality saturation's choice.
+pub(crate) fn rewrite(j: &Jaxpr) -> Result<Jaxpr> {
+    crate::rules::algebra::rewrite(j)
+}
+
+/// Rewrite and compile a program that captures nothing but numbers.
+pub(crate) fn compile(j: &Jaxpr) -> Result<Executable> {
+    Ok(Executable(crate::interp::Executable::new(&rewrite(j)?)?))
+}
+
+impl Executable {
+    pub(crate) fn run(&self, args: &[Array]) -> Result<Vec<Array>> {
+        let args = args.iter().map(numbers).collect::<Result<Vec<_>>>()?;
+        let results = self.0.run(args)?;
+        Ok(results.into_iter().map(Array::from_shared).collect())
+    }
+}
+
+fn numbers(x: &Array) -> Result<Arc<Buffer>> {
+    match &x.0 {
+        Repr::Dense(b) => Ok(b.clone()),
+        Repr::Zero(a) => Ok(Arc::new(Buffer::full((**a).clone(), Scalar::Int(0))?)),
+        Repr::Error(e) => Err(e.clone()),
+        Repr::Traced(t) => Err(t.escaped()),
+        Repr::Value(v) => Err(Error::internal(format!(
+            "{} reached the interpreter",
+            v.describe()
+        ))),
+    }
+}
+
+/// Within a trace a program is inlined into it; outside of every trace it is rewritten, compiled and run.
+pub(crate) fn run(j: Jaxpr, args: &[Array]) -> Result<Vec<Array>> {
+    if trace::is_tracing() {
+        return j.eval(args);
+    }
+    compile(&j.dce())?.run(args)
+}

@@ -1,0 +1,108 @@
+//! Changing trees: nodes of a type, leaves at a path, parts.
+
+use super::{Flat, Leaves, PyTree, View};
+use crate::{
+    array::Array,
+    error::{Error, Result},
+};
+use std::any::Any;
+
+/// The tree with every node of type `N` replaced, wherever it sits.
+///
+/// ```
+/// use quaxide::prelude::*;
+/// let model = (nn::Linear::new(2, 3, &random::key(0)), Some(nn::Linear::new(3, 1, &random::key(1))));
+/// let frozen = tree::map_nodes(&model, |l: &nn::Linear| tree::map(l, |x| x.stop_gradient()));
+/// assert_eq!(tree::leaves(&frozen).len(), 4);
+/// ```
+pub fn map_nodes<T: PyTree, N: PyTree>(t: &T, mut f: impl FnMut(&N) -> N) -> T {
+    let mut node =
+        |x: &dyn Any| -> Option<Box<dyn Any>> { Some(Box::new(f(x.downcast_ref::<N>()?))) };
+    t.unflatten(&mut Leaves::replacing(
+        View::Values,
+        &mut |x| x.clone(),
+        &mut node,
+    ))
+}
+
+/// Combine trees of one structure leaf by leaf. An error if their leaves do not pair up.
+pub fn map2<T: PyTree>(a: &T, b: &T, mut f: impl FnMut(&Array, &Array) -> Array) -> Result<T> {
+    let (xs, ys) = (super::leaves(a), super::leaves(b));
+    if xs.len() != ys.len() || super::structure(a) != super::structure(b) {
+        return Err(Error::tree(format!(
+            "trees of {} and {} leaves have different structures",
+            xs.len(),
+            ys.len()
+        )));
+    }
+    super::unflatten(a, xs.iter().zip(&ys).map(|(x, y)| f(x, y)).collect())
+}
+
+/// A place in a tree, by its path as [`super::leaves_with_paths`] writes it. Made by [`at`].
+#[derive(Clone, Debug)]
+pub struct At<'t, T> {
+    tree: &'t T,
+    path: String,
+}
+
+/// The leaf of a tree at a path. With `View::Values` a whole array-ish value is a leaf.
+///
+/// ```
+/// use quaxide::prelude::*;
+/// let pair = (Array::from([1f32]), vec![Array::from([2f32])]);
+/// let changed = tree::at(&pair, "[1][0]").set(&Array::from([5f32])).unwrap();
+/// assert_eq!(changed.1[0].to_vec::<f32>().unwrap(), [5.0]);
+/// ```
+pub fn at<'t, T: PyTree>(tree: &'t T, path: &str) -> At<'t, T> {
+    At {
+        tree,
+        path: path.to_string(),
+    }
+}
+
+impl<T: PyTree> At<'_, T> {
+    fn find(&self) -> Result<(usize, Array)> {
+        let (mut all, mut found, mut count) = (vec![], None, 0);
+        self.tree
+            .flatten(&mut Flat::new(View::Values, &mut |path, x| {
+                if path == self.path {
+                    found = Some((count, x.clone()));
+                }
+                all.push(path.to_string());
+                count += 1;
+            }));
+        found.ok_or_else(|| {
+            let near: Vec<String> = all.into_iter().take(12).collect();
+            Error::tree(format!("the tree has no leaf at `{}`", self.path))
+                .note(format!("its leaves are {}", near.join(", ")))
+        })
+    }
+
+    /// The leaf there.
+    pub fn get(&self) -> Result<Array> {
+        Ok(self.find()?.1)
+    }
+
+    /// The tree with another leaf there. An error if there is none.
+    pub fn set(&self, x: &Array) -> Result<T> {
+        self.apply(|_| x.clone())
+    }
+
+    /// The tree with `f` applied to the leaf there. An error if there is none.
+    pub fn apply(&self, f: impl FnOnce(&Array) -> Array) -> Result<T> {
+        let (wanted, old) = self.find()?;
+        let new = f(&old);
+        let mut count = 0;
+        let mut next = |x: &Array| {
+            count += 1;
+            if count - 1 == wanted {
+                new.clone()
+            } else {
+                x.clone()
+            }
+        };
+        Ok(self
+            .tree
+            .unflatten(&mut Leaves::new(View::Values, &mut next)))
+    }
+}
