@@ -26,7 +26,10 @@ pub(crate) fn with_location<R>(at: &'static Location<'static>, f: impl FnOnce() 
 
 #[track_caller]
 fn here() -> &'static Location<'static> {
-    LOCATION.get().unwrap_or_else(|| Location::caller())
+    match LOCATION.get() {
+        Some(at) => at,
+        None => Location::caller(),
+    }
 }
 
 /// Apply a primitive that has one result.
