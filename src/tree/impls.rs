@@ -4,8 +4,10 @@ use super::{Flat, Leaves, Meta, PyTree};
 use crate::trace::Jaxpr;
 use indexmap::IndexMap;
 use std::{
+    any::TypeId,
     collections::{BTreeMap, HashMap},
     hash::BuildHasher,
+    marker::PhantomData,
     ops::Deref,
     sync::Arc,
 };
@@ -150,6 +152,16 @@ where
             .into_iter()
             .map(|(k, x)| (k.clone(), x.unflatten(leaves)))
             .collect()
+    }
+}
+
+/// A type that a tree is about holds no leaves.
+impl<T: Send + Sync + 'static> PyTree for PhantomData<T> {
+    fn flatten(&self, out: &mut Flat<'_>) {
+        out.meta("type", &TypeId::of::<T>());
+    }
+    fn unflatten(&self, _: &mut Leaves<'_>) -> Self {
+        PhantomData
     }
 }
 
