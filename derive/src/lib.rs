@@ -12,7 +12,9 @@ mod pytree;
 /// (so no `f64`: two programs would differ by a number that no one can see; make it an array, or mark a type that
 /// compares its bits).
 ///
-/// ```text
+/// ```
+/// use quaxide::prelude::*;
+///
 /// #[derive(Clone, PyTree)]
 /// struct Linear {
 ///     weight: Array,
@@ -20,6 +22,12 @@ mod pytree;
 ///     #[pytree(meta)]
 ///     out_features: usize,
 /// }
+///
+/// let linear = Linear { weight: Array::ones([3, 2], DType::F32), bias: None, out_features: 3 };
+/// let gradient = grad(|l: &Linear, x: &Array| l.weight.matmul(x).sum(()))(&linear, &Array::from([1f32, 2.0]))?;
+/// assert_eq!(gradient.weight.to_vec::<f32>()?, [1.0, 2.0, 1.0, 2.0, 1.0, 2.0]);
+/// assert_eq!(gradient.out_features, 3);
+/// # Ok::<(), Error>(())
 /// ```
 ///
 /// # What it expands to
