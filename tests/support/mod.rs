@@ -1,0 +1,4 @@
+//! What the tests share.
+#![allow(dead_code, reason = "each file of tests uses its own part")]
+
+pub mod golden;
