@@ -3,7 +3,10 @@ use quaxide::prelude::*;
 
 fn ramp(shape: &[usize], k: f32) -> Array {
     let n: usize = shape.iter().product();
-    Array::new(shape, (0..n).map(|i| (i as f32 * k).sin()).collect::<Vec<_>>())
+    Array::new(
+        shape,
+        (0..n).map(|i| (i as f32 * k).sin()).collect::<Vec<_>>(),
+    )
 }
 
 fn model((w, b): &(Array, Array), x: &Array) -> Array {
@@ -17,7 +20,14 @@ fn transformations_nest() {
     let loss = |p: &(Array, Array), x: &Array| model(p, x).square().sum(());
     let g = jit(vmap(grad(loss)).in_axes((None, 0)))(&p, &xs).unwrap();
     assert_eq!(g.0.shape(), [5, 4, 3]);
-    let g1 = grad(loss)(&p, &Array::new([3], (0..3).map(|i| (i as f32 * 0.9).sin()).collect::<Vec<_>>())).unwrap();
+    let g1 = grad(loss)(
+        &p,
+        &Array::new(
+            [3],
+            (0..3).map(|i| (i as f32 * 0.9).sin()).collect::<Vec<_>>(),
+        ),
+    )
+    .unwrap();
     let a = g.0.to_vec::<f32>().unwrap();
     let b = g1.0.to_vec::<f32>().unwrap();
     for (x, y) in a.iter().zip(&b) {
@@ -29,7 +39,8 @@ fn transformations_nest() {
 
 #[test]
 fn lora_runs() {
-    let lora = LoraArray::from_parts(ramp(&[4, 3], 0.7), ramp(&[4, 2], 0.2), ramp(&[2, 3], 0.4)).unwrap();
+    let lora =
+        LoraArray::from_parts(ramp(&[4, 3], 0.7), ramp(&[4, 2], 0.2), ramp(&[2, 3], 0.4)).unwrap();
     let w = Array::from_value(lora.clone());
     let merged = lora.materialise().unwrap();
     let x = ramp(&[3], 0.9);
@@ -40,8 +51,16 @@ fn lora_runs() {
     let l = g.value::<LoraArray>().unwrap();
     assert!(l.w.is_symbolic_zero() && !l.a.is_symbolic_zero());
     let stages = quaxify(f).stages((&w, &x)).unwrap();
-    assert!(stages.traced.to_string().contains("a:lora[f32[4,3], rank=2]"));
+    assert!(
+        stages
+            .traced
+            .to_string()
+            .contains("a:lora[f32[4,3], rank=2]")
+    );
     let why = quaxify(f).explain((&w, &x)).unwrap().to_string();
-    assert!(why.contains("smoke.rs") && why.contains("definition of LoraArray"), "{why}");
+    assert!(
+        why.contains("smoke.rs") && why.contains("definition of LoraArray"),
+        "{why}"
+    );
     assert!(jit(|x: &Array| x.sin())(&w).is_err());
 }

@@ -114,6 +114,26 @@ impl std::ops::Index<usize> for Shape {
     }
 }
 
+macro_rules! shape_ranges {
+    ($($R:ty)*) => {$(
+        impl std::ops::Index<$R> for Shape {
+            type Output = [usize];
+            /// The sizes of a range of axes; none, of an array in error.
+            ///
+            /// # Panics
+            /// If the array has no such axes.
+            #[track_caller]
+            fn index(&self, range: $R) -> &[usize] {
+                if self.error { &[] } else { &self.dims[range] }
+            }
+        }
+    )*};
+}
+shape_ranges! {
+    std::ops::Range<usize> std::ops::RangeFrom<usize> std::ops::RangeTo<usize> std::ops::RangeFull
+    std::ops::RangeInclusive<usize> std::ops::RangeToInclusive<usize>
+}
+
 impl<const N: usize> PartialEq<[usize; N]> for Shape {
     fn eq(&self, other: &[usize; N]) -> bool {
         !self.error && self.dims[..] == other[..]
