@@ -1,5 +1,6 @@
 //! Elementwise primitives.
 
+use super::special;
 use crate::{
     array::{
         Aval, Buffer, DType, Data, Element, Scalar, Stored, buffer::try_vec, dtype::with_dtype,
@@ -71,23 +72,29 @@ trait Real: Stored {
 }
 
 macro_rules! real {
-    ($F:ident, $($libm:ident = $path:path),*) => {
+    ($F:ident) => {
         impl Real for $F {
             fn unary(u: Unary, x: $F) -> Option<$F> {
                 Some(match u {
                     Unary::Neg => -x,
-                    Unary::Sign => if x.is_nan() || x == 0.0 { x } else { x.signum() },
+                    Unary::Sign => {
+                        if x.is_nan() || x == 0.0 {
+                            x
+                        } else {
+                            x.signum()
+                        }
+                    }
                     Unary::Floor => x.floor(),
                     Unary::Ceil => x.ceil(),
                     Unary::Round(RoundingMethod::AwayFromZero) => x.round(),
                     Unary::Round(RoundingMethod::ToNearestEven) => x.round_ties_even(),
-                    Unary::Exp => x.exp(),
+                    Unary::Exp => special::exp(x),
                     Unary::Exp2 => x.exp2(),
-                    Unary::Log => x.ln(),
-                    Unary::Log1p => x.ln_1p(),
-                    Unary::Expm1 => x.exp_m1(),
-                    Unary::Tanh => x.tanh(),
-                    Unary::Logistic => 1.0 / (1.0 + (-x).exp()),
+                    Unary::Log => special::log(x),
+                    Unary::Log1p => special::log1p(x),
+                    Unary::Expm1 => special::expm1(x),
+                    Unary::Tanh => special::tanh(x),
+                    Unary::Logistic => special::logistic(x),
                     Unary::Sin => x.sin(),
                     Unary::Cos => x.cos(),
                     Unary::Tan => x.tan(),
@@ -104,10 +111,20 @@ macro_rules! real {
                     Unary::Cbrt => x.cbrt(),
                     Unary::Square => x * x,
                     Unary::Abs => x.abs(),
-                    $(Unary::$libm => $path(x),)*
-                    Unary::Digamma | Unary::ErfInv | Unary::BesselI0e | Unary::BesselI1e
-                    | Unary::IsFinite | Unary::Real | Unary::Imag | Unary::Conj | Unary::Not
-                    | Unary::PopulationCount | Unary::Clz => return None,
+                    Unary::Erf => special::erf(x),
+                    Unary::Erfc => special::erfc(x),
+                    Unary::ErfInv => special::erf_inv(x),
+                    Unary::Lgamma => special::gamma::lgamma(f64::from(x)) as $F,
+                    Unary::Digamma => special::gamma::digamma(f64::from(x)) as $F,
+                    Unary::BesselI0e => special::bessel::bessel_i0e(f64::from(x)) as $F,
+                    Unary::BesselI1e => special::bessel::bessel_i1e(f64::from(x)) as $F,
+                    Unary::IsFinite
+                    | Unary::Real
+                    | Unary::Imag
+                    | Unary::Conj
+                    | Unary::Not
+                    | Unary::PopulationCount
+                    | Unary::Clz => return None,
                 })
             }
             fn is_finite(self) -> bool {
@@ -120,15 +137,38 @@ macro_rules! real {
                     Binary::Mul => x * y,
                     Binary::Div => x / y,
                     Binary::Rem => x % y,
-                    Binary::Max => if x.is_nan() || x > y || (x == y && x.is_sign_positive()) { x } else { y },
-                    Binary::Min => if x.is_nan() || x < y || (x == y && x.is_sign_negative()) { x } else { y },
+                    Binary::Max => {
+                        if x.is_nan() || x > y || (x == y && x.is_sign_positive()) {
+                            x
+                        } else {
+                            y
+                        }
+                    }
+                    Binary::Min => {
+                        if x.is_nan() || x < y || (x == y && x.is_sign_negative()) {
+                            x
+                        } else {
+                            y
+                        }
+                    }
                     Binary::Pow => x.powf(y),
                     Binary::Atan2 => x.atan2(y),
-                    Binary::Nextafter => next_after(f64::from(x), f64::from(y), x, y),
-                    Binary::Complex | Binary::And | Binary::Or | Binary::Xor | Binary::ShiftLeft
-                    | Binary::ShiftRightLogical | Binary::ShiftRightArithmetic | Binary::Eq
-                    | Binary::Ne | Binary::Lt | Binary::Le | Binary::Gt | Binary::Ge
-                    | Binary::Igamma | Binary::Igammac => return None,
+                    Binary::Nextafter => special::NextAfter::next_after(x, y),
+                    Binary::Igamma => special::gamma::igamma(f64::from(x), f64::from(y)) as $F,
+                    Binary::Igammac => special::gamma::igammac(f64::from(x), f64::from(y)) as $F,
+                    Binary::Complex
+                    | Binary::And
+                    | Binary::Or
+                    | Binary::Xor
+                    | Binary::ShiftLeft
+                    | Binary::ShiftRightLogical
+                    | Binary::ShiftRightArithmetic
+                    | Binary::Eq
+                    | Binary::Ne
+                    | Binary::Lt
+                    | Binary::Le
+                    | Binary::Gt
+                    | Binary::Ge => return None,
                 })
             }
             fn compare(self, other: $F) -> Option<std::cmp::Ordering> {
@@ -137,45 +177,8 @@ macro_rules! real {
         }
     };
 }
-fn lgamma64(x: f64) -> f64 {
-    libm::lgamma(x)
-}
-fn lgamma32(x: f32) -> f32 {
-    libm::lgamma(f64::from(x)) as f32
-}
-real!(f32, Erf = libm::erff, Erfc = libm::erfcf, Lgamma = lgamma32);
-real!(f64, Erf = libm::erf, Erfc = libm::erfc, Lgamma = lgamma64);
-
-/// One step of the float's own precision towards `y`.
-fn next_after<F: NextAfter>(x64: f64, y64: f64, x: F, y: F) -> F {
-    if x64.is_nan() || y64.is_nan() {
-        return if x64.is_nan() { x } else { y };
-    }
-    if x64 == y64 {
-        return y;
-    }
-    if y64 > x64 { x.up() } else { x.down() }
-}
-trait NextAfter {
-    fn up(self) -> Self;
-    fn down(self) -> Self;
-}
-impl NextAfter for f32 {
-    fn up(self) -> f32 {
-        self.next_up()
-    }
-    fn down(self) -> f32 {
-        self.next_down()
-    }
-}
-impl NextAfter for f64 {
-    fn up(self) -> f64 {
-        self.next_up()
-    }
-    fn down(self) -> f64 {
-        self.next_down()
-    }
-}
+real!(f32);
+real!(f64);
 
 macro_rules! narrow {
     ($($F:ident)*) => {$(
@@ -188,22 +191,12 @@ macro_rules! narrow {
             }
             fn binary(b: Binary, x: $F, y: $F) -> Option<$F> {
                 if b == Binary::Nextafter {
-                    return Some(next_after(x.to_f64(), y.to_f64(), x, y));
+                    return Some(special::NextAfter::next_after(x, y));
                 }
                 f32::binary(b, x.to_f32(), y.to_f32()).map($F::from_f32)
             }
             fn compare(self, other: $F) -> Option<std::cmp::Ordering> {
                 self.partial_cmp(&other)
-            }
-        }
-        impl NextAfter for $F {
-            fn up(self) -> $F {
-                let bits = self.to_bits();
-                $F::from_bits(if bits & 0x7fff == 0 { 1 } else if bits >> 15 == 0 { bits + 1 } else { bits - 1 })
-            }
-            fn down(self) -> $F {
-                let bits = self.to_bits();
-                $F::from_bits(if bits & 0x7fff == 0 { 0x8001 } else if bits >> 15 == 0 { bits - 1 } else { bits + 1 })
             }
         }
     )*};
@@ -269,26 +262,26 @@ fn complex_unary(u: Unary, z: Complex<f64>) -> Option<Complex<f64>> {
                 z / z.norm()
             }
         }
-        Unary::Exp => z.exp(),
+        Unary::Exp => special::complex::exp(z),
         Unary::Exp2 => z.exp2(),
-        Unary::Log => z.ln(),
-        Unary::Log1p => (z + 1.0).ln(),
-        Unary::Expm1 => z.exp() - 1.0,
-        Unary::Tanh => z.tanh(),
-        Unary::Logistic => 1.0 / (1.0 + (-z).exp()),
-        Unary::Sin => z.sin(),
-        Unary::Cos => z.cos(),
-        Unary::Tan => z.tan(),
-        Unary::Asin => z.asin(),
-        Unary::Acos => z.acos(),
-        Unary::Atan => z.atan(),
-        Unary::Sinh => z.sinh(),
-        Unary::Cosh => z.cosh(),
-        Unary::Asinh => z.asinh(),
-        Unary::Acosh => z.acosh(),
-        Unary::Atanh => z.atanh(),
-        Unary::Sqrt => z.sqrt(),
-        Unary::Rsqrt => 1.0 / z.sqrt(),
+        Unary::Log => special::complex::log(z),
+        Unary::Log1p => special::complex::log1p(z),
+        Unary::Expm1 => special::complex::expm1(z),
+        Unary::Tanh => special::complex::tanh(z),
+        Unary::Logistic => special::complex::logistic(z),
+        Unary::Sin => special::complex::sin(z),
+        Unary::Cos => special::complex::cos(z),
+        Unary::Tan => special::complex::tan(z),
+        Unary::Asin => special::complex::asin(z),
+        Unary::Acos => special::complex::acos(z),
+        Unary::Atan => special::complex::atan(z),
+        Unary::Sinh => special::complex::sinh(z),
+        Unary::Cosh => special::complex::cosh(z),
+        Unary::Asinh => special::complex::asinh(z),
+        Unary::Acosh => special::complex::acosh(z),
+        Unary::Atanh => special::complex::atanh(z),
+        Unary::Sqrt => special::complex::sqrt(z),
+        Unary::Rsqrt => special::complex::sqrt(z).inv(),
         Unary::Square => z * z,
         Unary::Conj => z.conj(),
         _ => return None,
@@ -302,7 +295,7 @@ fn complex_binary(b: Binary, x: Complex<f64>, y: Complex<f64>) -> Option<Complex
         Binary::Sub => x - y,
         Binary::Mul => x * y,
         Binary::Div => x / y,
-        Binary::Pow => x.powc(y),
+        Binary::Pow => special::complex::pow(x, y),
         Binary::Max => {
             if later == Some(std::cmp::Ordering::Less) {
                 y
