@@ -2,6 +2,7 @@
 
 mod contract;
 mod elementwise;
+mod random;
 mod reduce;
 mod shape;
 pub mod special;
@@ -39,6 +40,7 @@ pub fn apply(op: &Op, x: &[Arc<Buffer>], results: &[Aval]) -> Result<Buffers> {
         Op::Iota(p) => shape::iota(p)?,
         Op::Reduce(p) => reduce::reduce(p, operand(0)?, out?)?,
         Op::DotGeneral(p) => contract::dot_general(p, operand(0)?, operand(1)?, out?)?,
+        Op::Threefry2x32(_) => return random::threefry2x32(x, results),
         Op::Jit(p) => {
             let y = run(&p.jaxpr, x.to_vec())?;
             return Ok(y.iter().map(|b| (**b).clone()).collect());

@@ -182,7 +182,7 @@ impl Takes {
 }
 
 /// The common shape of elementwise operands, of which those of rank 0 fit everywhere.
-fn common_shape(name: &str, x: &[&Aval]) -> Result<Aval> {
+pub(super) fn common_shape(name: &str, x: &[&Aval]) -> Result<Aval> {
     let widest = x
         .iter()
         .max_by_key(|a| a.ndim())
@@ -223,6 +223,17 @@ pub(crate) fn batch_elementwise(
     dims: &[Option<usize>],
     axis: &BatchAxis,
 ) -> Result<Batched> {
+    let (x, at) = batch_operands(x, dims, axis);
+    let y = bind(op, &x.iter().collect::<Vec<_>>());
+    Ok((vec![y], vec![Some(at)]))
+}
+
+/// The operands of an elementwise primitive over a whole batch, and where the batch axis of its results is.
+pub(super) fn batch_operands(
+    x: &[Array],
+    dims: &[Option<usize>],
+    axis: &BatchAxis,
+) -> (Vec<Array>, usize) {
     let ranks: Vec<usize> = x
         .iter()
         .zip(dims)
@@ -234,9 +245,8 @@ pub(crate) fn batch_elementwise(
         Some(_) => *d == first && *r == rank,
         None => x.ndim() == 0,
     });
-    if aligned {
-        let y = bind(op, &x.iter().collect::<Vec<_>>());
-        return Ok((vec![y], vec![first]));
+    if let (true, Some(first)) = (aligned, first) {
+        return (x.to_vec(), first);
     }
     let mut shape = smallvec![axis.size];
     if let Some((x, d)) = x
@@ -265,8 +275,7 @@ pub(crate) fn batch_elementwise(
             None => x.broadcast_in_dim(&shape, (1..=rank).collect::<Vec<_>>()),
         })
         .collect();
-    let y = bind(op, &x.iter().collect::<Vec<_>>());
-    Ok((vec![y], vec![Some(0)]))
+    (x, 0)
 }
 
 /// The cotangent of an operand that may have stood for every element.

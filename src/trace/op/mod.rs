@@ -15,12 +15,14 @@ use std::{any::Any, fmt, marker::PhantomData, ops::Deref, sync::Arc};
 mod call;
 mod contract;
 mod elementwise;
+mod random;
 mod reduce;
 mod shape;
 
 pub use call::*;
 pub use contract::*;
 pub use elementwise::*;
+pub use random::*;
 pub use reduce::*;
 pub use shape::*;
 
@@ -280,7 +282,7 @@ macro_rules! ops {
 }
 
 ops! {
-    inline { Unary, Binary, SelectN, StopGradient }
+    inline { Unary, Binary, SelectN, StopGradient, Threefry2x32 }
     boxed {
         IntegerPow, ConvertElementType, Component,
         Transpose, BroadcastInDim, Reshape, Iota, Reduce,
