@@ -64,3 +64,28 @@ fn lora_runs() {
     );
     assert!(jit(|x: &Array| x.sin())(&w).is_err());
 }
+
+#[test]
+fn a_pullback_keeps_components_and_not_their_sum() {
+    let lora =
+        LoraArray::from_parts(ramp(&[4, 3], 0.7), ramp(&[4, 2], 0.2), ramp(&[2, 3], 0.4)).unwrap();
+    let (w, x) = (Array::from_value(lora.clone()), ramp(&[3], 0.9));
+    let f = |w: &Array, x: &Array| w.t().transpose([1, 0]).dot(x).sin();
+    let ct = ramp(&[4], 1.1);
+    let (_, pullback) = vjp(quaxify(f), (&w, &x)).unwrap();
+    let (dw, dx) = pullback(&ct).unwrap();
+    let (_, dense) = vjp(f, (&lora.materialise().unwrap(), &x)).unwrap();
+    let (dense_w, dense_x) = dense(&ct).unwrap();
+    let close = |a: &Array, b: &Array| {
+        let (a, b) = (a.to_vec::<f32>().unwrap(), b.to_vec::<f32>().unwrap());
+        assert!(
+            a.iter().zip(&b).all(|(x, y)| (x - y).abs() < 1e-5),
+            "{a:?} {b:?}"
+        );
+    };
+    close(&dx, &dense_x);
+    let dw = dw.value::<LoraArray>().unwrap();
+    close(&dw.a, &dense_w.dot(&lora.b.t()));
+    close(&dw.b, &lora.a.t().dot(&dense_w));
+    assert!(dw.w.is_symbolic_zero());
+}

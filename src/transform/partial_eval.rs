@@ -5,9 +5,10 @@ use crate::{
     error::{Error, Result},
     trace::{
         Atom, Atoms, Eqn, Jaxpr, Var, Vars,
-        op::{Split, SplitOperand},
+        op::{Component, Split, SplitOperand},
     },
 };
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::sync::Arc;
 
 /// The halves of a program.
@@ -56,44 +57,23 @@ pub(crate) fn partial_eval(j: &Jaxpr, unknown: &[bool]) -> Result<Halves> {
             .filter_map(pick)
             .collect::<Vec<_>>()
     };
-    // What the unknown half reads from outside of itself, in order of first use. Captured arrays it captures itself.
-    let mut own = vec![false; halves.avals.len()];
-    let mut claim = |v: Var| match own.get_mut(v.index()) {
-        Some(slot) => std::mem::replace(slot, true),
-        None => true,
-    };
-    for (v, u) in j.invars.iter().zip(unknown) {
-        if *u {
-            claim(*v);
-        }
-    }
-    for (v, _) in &j.consts {
-        claim(*v);
-    }
-    let mut residuals: Vec<Var> = vec![];
     // Dead equations must not ask for residuals.
-    let pruned = Jaxpr {
+    let mut pruned = Jaxpr {
         eqns: std::mem::take(&mut halves.unknown),
         outs: chosen(true),
         avals: halves.avals.clone(),
         ..Jaxpr::default()
     }
     .dce();
-    for eqn in &pruned.eqns {
-        for v in eqn.inputs.iter().filter_map(Atom::var) {
-            if !claim(v) {
-                residuals.push(v);
-            }
-        }
-        for v in &eqn.outputs {
-            claim(*v);
-        }
-    }
-    for v in pruned.outs.iter().filter_map(Atom::var) {
-        if !claim(v) {
-            residuals.push(v);
-        }
-    }
+    let unknown_inputs = j.invars.iter().zip(unknown).filter(|(_, u)| **u);
+    // Captured arrays the unknown half captures itself.
+    let own: Vec<Var> = unknown_inputs
+        .map(|(v, _)| *v)
+        .chain(j.consts.iter().map(|(v, _)| *v))
+        .collect();
+    let repeated = definitions(&halves.known, &free(&pruned, &own));
+    pruned.eqns.splice(0..0, repeated);
+    let residuals = free(&pruned, &own);
     let inputs = |wanted: bool| {
         j.invars
             .iter()
@@ -124,6 +104,71 @@ pub(crate) fn partial_eval(j: &Jaxpr, unknown: &[bool]) -> Result<Halves> {
         unknown_outs,
         residuals: residuals.len(),
     })
+}
+
+/// The variables that a program reads but does not set, in order of first use.
+fn free(j: &Jaxpr, own: &[Var]) -> Vec<Var> {
+    let mut seen = vec![false; j.avals.len()];
+    let mut claim = |v: Var| match seen.get_mut(v.index()) {
+        Some(slot) => std::mem::replace(slot, true),
+        None => true,
+    };
+    own.iter().for_each(|v| {
+        claim(*v);
+    });
+    let mut free = vec![];
+    let mut read = |a: &Atom, claim: &mut dyn FnMut(Var) -> bool| {
+        free.extend(a.var().filter(|v| !claim(*v)));
+    };
+    for eqn in &j.eqns {
+        eqn.inputs.iter().for_each(|a| read(a, &mut claim));
+        eqn.outputs.iter().for_each(|v| {
+            claim(*v);
+        });
+    }
+    j.outs.iter().for_each(|a| read(a, &mut claim));
+    free
+}
+
+/// The equations that must be repeated where these variables are read, because keeping them would keep an array that a value
+/// forbids: those from the components of such a value to what is made of nothing else.
+fn definitions(known: &[Eqn], wanted: &[Var]) -> Vec<Eqn> {
+    let mark = |eqn: &Eqn| match eqn.op.get::<Component>() {
+        Some(c) if !c.allow_materialise => Some(c.field.is_some()),
+        _ => None,
+    };
+    if known.iter().all(|e| mark(e) != Some(false)) {
+        return vec![];
+    }
+    let mut producer: FxHashMap<Var, usize> = FxHashMap::default();
+    // Made of a forbidden array and nothing else.
+    let mut tainted: FxHashSet<Var> = FxHashSet::default();
+    for (i, eqn) in known.iter().enumerate() {
+        producer.extend(eqn.outputs.iter().map(|v| (*v, i)));
+        let mut read = eqn.inputs.iter().filter_map(Atom::var).peekable();
+        let spoilt = read.peek().is_some() && read.all(|v| tainted.contains(&v));
+        if mark(eqn) == Some(false) || spoilt {
+            tainted.extend(eqn.outputs.iter().copied());
+        }
+    }
+    let mut repeat = vec![false; known.len()];
+    let mut agenda: Vec<Var> = wanted
+        .iter()
+        .copied()
+        .filter(|v| tainted.contains(v))
+        .collect();
+    while let Some(v) = agenda.pop() {
+        let Some(i) = producer.get(&v) else { continue };
+        let (Some(slot), Some(eqn)) = (repeat.get_mut(*i), known.get(*i)) else {
+            continue;
+        };
+        if std::mem::replace(slot, true) || mark(eqn) == Some(true) {
+            continue;
+        }
+        agenda.extend(eqn.inputs.iter().filter_map(Atom::var));
+    }
+    let chosen = known.iter().zip(repeat).filter(|(_, r)| *r);
+    chosen.map(|(e, _)| e.clone()).collect()
 }
 
 struct Surgery {
