@@ -158,10 +158,10 @@ impl Array {
     /// The sizes of exactly `N` axes: `let [batch, features] = x.dims()?;`
     #[track_caller]
     pub fn dims<const N: usize>(&self) -> Result<[usize; N]> {
+        let at = std::panic::Location::caller();
         let a = self.aval()?;
         <[usize; N]>::try_from(&a.shape[..]).map_err(|_| {
-            let e = Error::shape(format!("expected an array of {N} axes, found {a}"))
-                .at(std::panic::Location::caller());
+            let e = Error::shape(format!("expected an array of {N} axes, found {a}")).at(at);
             trace::poison(&e);
             e
         })
