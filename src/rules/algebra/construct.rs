@@ -185,6 +185,17 @@ pub fn sum(graph: &mut Graph, views: &[View]) -> View {
     }
 }
 
+/// The view times a number; nothing is left of it if that is zero.
+pub fn scaled(graph: &mut Graph, view: View, factor: f64) -> View {
+    match view.coefficient * factor {
+        0.0 => constant(graph, 0.0),
+        coefficient => View {
+            coefficient,
+            ..view
+        },
+    }
+}
+
 /// A number, of no axes.
 pub fn constant(graph: &mut Graph, value: f64) -> View {
     let id = graph.add(Term::Prod(Product {
@@ -242,7 +253,8 @@ pub fn whole(graph: &mut Graph, view: View, shape: &[usize]) -> View {
 /// Records that two views of a tensor with the axes `0..shape.len()` are equal.
 pub fn equate_views(graph: &mut Graph, a: &View, b: &View, shape: &[usize]) -> bool {
     let same_axes = a.axes.len() == b.axes.len() && a.axes.iter().all(|l| b.axes.contains(l));
-    let (a, b) = if same_axes && a.coefficient == b.coefficient {
+    // Zero times anything is zero: that says nothing of the classes.
+    let (a, b) = if same_axes && a.coefficient == b.coefficient && a.coefficient != 0.0 {
         let plain = |view: &View| View {
             coefficient: 1.0,
             ..view.clone()

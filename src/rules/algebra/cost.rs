@@ -60,12 +60,13 @@ impl CostModel {
     /// result, which is broadcast along those that no factor carries.
     pub fn product(&self, itemsize: f64, factors: &[Factor], shape: &[usize]) -> f64 {
         let carried = |axis: usize| factors.iter().any(|f| f.labels.contains(&(axis as Label)));
-        let broadcasts = !(0..shape.len()).all(carried);
+        // Axes of size 1 come and go for nothing.
+        let broadcasts = !(0..shape.len()).all(|axis| shape[axis] == 1 || carried(axis));
         if !executable(factors.iter().map(|f| f.labels.len()), broadcasts) {
             return f64::INFINITY;
         }
         let mut labels: SmallVec<[Label; 8]> = SmallVec::new();
-        let (mut read, mut iterations, mut tensors) = (0.0, 1.0, 0);
+        let (mut read, mut iterations, mut tensors, mut sums) = (0.0, 1.0, 0, false);
         for factor in factors {
             tensors += usize::from(!factor.labels.is_empty());
             read += elements(factor.shape);
@@ -73,10 +74,10 @@ impl CostModel {
                 if !labels.contains(label) {
                     labels.push(*label);
                     iterations *= *size as f64;
+                    sums |= *label as usize >= shape.len() && *size != 1;
                 }
             }
         }
-        let sums = labels.iter().any(|label| *label as usize >= shape.len());
         let number = factors.is_empty() && shape.is_empty();
         if number || (factors.len() == 1 && !sums && !broadcasts) {
             return 0.0;

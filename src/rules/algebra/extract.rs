@@ -44,11 +44,17 @@ pub struct ClassGraph {
     index: FxHashMap<Id, usize>,
 }
 
+/// The cost of a plan, and the classes that it needs with the cost of each, in order.
+type Needs = (f64, Vec<(usize, f64)>);
+
 /// For each class the number of the node that is chosen.
 pub type Choice = Vec<Option<usize>>;
 
+/// Which classes can be computed by a contraction, as far as they have been asked for.
+type Contractions = FxHashMap<Id, bool>;
+
 /// The cost of a node as a step of its own; infinite where the class must not be formed or the node is no single step.
-pub fn node_cost(graph: &Graph, class: Id, term: &Term) -> f64 {
+fn node_cost(graph: &Graph, known: &mut Contractions, class: Id, term: &Term) -> f64 {
     let algebra = &graph.analysis;
     let data = &graph[class].data;
     if !matches!(term, Term::Leaf(_)) && !algebra.admits(&data.provenance, &data.shape) {
@@ -77,7 +83,9 @@ pub fn node_cost(graph: &Graph, class: Id, term: &Term) -> f64 {
                 .iter()
                 .map(|child| Addend {
                     elements: elements(&graph[*child].data.shape),
-                    accumulates: has_contraction(graph, *child),
+                    accumulates: *known
+                        .entry(graph.find(*child))
+                        .or_insert_with(|| has_contraction(graph, *child)),
                 })
                 .collect();
             algebra
@@ -117,9 +125,10 @@ impl ClassGraph {
                 result.roots.push(root);
             }
         }
+        let mut known = Contractions::default();
         let mut next = 0;
         while next < result.ids.len() {
-            let nodes = result.nodes_of(graph, next, asked);
+            let nodes = result.nodes_of(graph, &mut known, next, asked);
             result.nodes.push(nodes);
             next += 1;
         }
@@ -135,11 +144,17 @@ impl ClassGraph {
         })
     }
 
-    fn nodes_of(&mut self, graph: &Graph, class: usize, asked: &[Id]) -> Vec<Node> {
+    fn nodes_of(
+        &mut self,
+        graph: &Graph,
+        known: &mut Contractions,
+        class: usize,
+        asked: &[Id],
+    ) -> Vec<Node> {
         let id = self.ids[class];
         let mut nodes: Vec<Node> = Vec::new();
         for term in &graph[id].nodes {
-            let cost = node_cost(graph, id, term);
+            let cost = node_cost(graph, known, id, term);
             if !cost.is_finite() {
                 continue;
             }
@@ -318,7 +333,7 @@ impl ClassGraph {
             }
         }
         // For each class the classes that its plan needs, with the cost of each.
-        let mut needs: Vec<Option<(f64, Vec<(usize, f64)>)>> = vec![None; count];
+        let mut needs: Vec<Option<Needs>> = vec![None; count];
         let mut choice: Choice = vec![None; count];
         while let Some((class, k)) = queue.pop_front() {
             queued[class][k] = false;
@@ -330,7 +345,7 @@ impl ClassGraph {
                 .children
                 .iter()
                 .map(|&child| needs[child].as_ref())
-                .collect::<Option<SmallVec<[&(f64, Vec<(usize, f64)>); 4]>>>()
+                .collect::<Option<SmallVec<[&Needs; 4]>>>()
             else {
                 continue;
             };

@@ -11,7 +11,7 @@
 
 use super::analysis::{Algebra, Dependence, Graph, Provenance};
 use super::construct::{
-    Level, Operand, View, constant, equate_views, gathered, product, renamed, sum, whole,
+    Level, Operand, View, constant, equate_views, gathered, product, renamed, scaled, sum, whole,
 };
 use super::cost::CostModel;
 use super::language::{Label, Labels, Shape, Term, elements};
@@ -111,9 +111,8 @@ pub fn build(problem: &Problem, model: &CostModel, work: u64) -> Built {
                     factors.iter().any(|view| view.axes.contains(&label))
                 });
                 let operands: SmallVec<[Operand; 4]> = factors.iter().map(View::operand).collect();
-                let mut view = product(&mut graph, &operands, &names.free, Level::Logical);
-                view.coefficient *= coefficient;
-                view
+                let view = product(&mut graph, &operands, &names.free, Level::Logical);
+                scaled(&mut graph, view, coefficient)
             }
             Operation::Sum { terms, output } => {
                 let names = Names::new(output);

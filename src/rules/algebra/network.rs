@@ -157,7 +157,7 @@ impl Network {
         for subset in 1..subsets {
             if subset & (subset - 1) == 0 {
                 let whole = self.size(self.carried(subset));
-                best[subset] = match open[subset] == self.carried(subset) {
+                best[subset] = match whole == size[subset] {
                     true => 0.0,
                     false => algebra
                         .model

@@ -521,7 +521,7 @@ fn order_node(graph: &mut Graph, class: Id, node: &Product) -> bool {
     }
     let whole = network.all();
     let mut parts: Vec<Option<View>> = vec![None; whole + 1];
-    for subset in 1..whole {
+    for (subset, part) in parts.iter_mut().enumerate().take(whole).skip(1) {
         let open = network.open(subset);
         let single = subset & (subset - 1) == 0;
         if !single && (!network.connected(subset) || network.size(open) > graph.analysis.largest) {
@@ -531,12 +531,8 @@ fn order_node(graph: &mut Graph, class: Id, node: &Product) -> bool {
             .members(subset)
             .map(|i| tensors[i].clone())
             .collect();
-        parts[subset] = Some(product(
-            graph,
-            &members,
-            &network.names(open),
-            Level::Logical,
-        ));
+        let view = product(graph, &members, &network.names(open), Level::Logical);
+        *part = Some(view);
     }
     let mut news = false;
     for subset in 1..whole {

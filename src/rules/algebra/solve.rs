@@ -15,7 +15,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 /// Units of work that the rules may do for one island.
-const WORK: u64 = 60_000;
+const WORK: u64 = 20_000;
 /// Nodes beyond which no iteration is begun.
 const MOST_NODES: usize = 4_000;
 /// Islands of more steps are only lowered.
