@@ -8,7 +8,7 @@ mod check;
 mod jaxpr;
 pub mod op;
 pub(crate) mod passes;
-mod print;
+pub(crate) mod print;
 
 pub use bind::{bind, bind_all};
 pub(crate) use bind::{bind_at, bind_op, with_location};

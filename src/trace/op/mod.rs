@@ -15,6 +15,7 @@ use std::{any::Any, fmt, marker::PhantomData, ops::Deref, sync::Arc};
 mod call;
 mod contract;
 mod elementwise;
+mod index;
 mod random;
 mod reduce;
 mod shape;
@@ -22,6 +23,7 @@ mod shape;
 pub use call::*;
 pub use contract::*;
 pub use elementwise::*;
+pub use index::*;
 pub use random::*;
 pub use reduce::*;
 pub use shape::*;
@@ -287,6 +289,7 @@ ops! {
         IntegerPow, ConvertElementType, Component,
         Transpose, BroadcastInDim, Reshape, Iota, Reduce,
         DotGeneral,
+        Gather, Scatter,
         Jit,
     }
 }
