@@ -34,6 +34,7 @@ pub mod prelude {
         array::{Array, Aval, DType},
         dispatch::{Any, ArrayValue, Dense, Rules, quaxify},
         error::{Error, Result},
+        random,
         rules::LoraArray,
         trace::{Jaxpr, op},
         transform::{

@@ -14,7 +14,7 @@ pub use dtype::{DType, Element, Kind, Scalar, promote_types};
 pub use methods::IntoAxes;
 pub(crate) use methods::normalise_axis;
 pub use operators::Operand;
-pub(crate) use operators::fail;
+pub(crate) use operators::{broadcast_shapes, fail};
 pub(crate) use value::DynValue;
 
 use crate::{

@@ -8,7 +8,7 @@ use crate::{
         op::{Binary, BroadcastInDim, ConvertElementType, Op, Unary},
     },
 };
-use std::{borrow::Cow, ops, panic::Location};
+use std::{borrow::Cow, ops};
 
 /// What may stand beside an array in an operation: an array, a reference to one, or a Rust number, which is weakly typed.
 pub trait Operand {
@@ -181,7 +181,7 @@ impl Array {
 /// An error at the caller's line, noted in the trace in progress.
 #[track_caller]
 pub(crate) fn fail(e: Error) -> Array {
-    let e = e.at(Location::caller());
+    let e = e.at(trace::here());
     trace::poison(&e);
     Array::error(e)
 }
@@ -189,7 +189,7 @@ pub(crate) fn fail(e: Error) -> Array {
 /// A binary primitive on operands that broadcast and promote.
 #[track_caller]
 pub(crate) fn broadcasting(op: Binary, a: &Array, b: &Array) -> Array {
-    let at = Location::caller();
+    let at = trace::here();
     match (&a.0, &b.0) {
         (Repr::Traced(x), Repr::Traced(y)) if x.aval == y.aval => {
             return bind_op(&op.into(), &[a, b], at);

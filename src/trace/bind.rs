@@ -24,8 +24,9 @@ pub(crate) fn with_location<R>(at: &'static Location<'static>, f: impl FnOnce() 
     f()
 }
 
+/// The line of the user's program that is being run: the caller's, if no rule is at work.
 #[track_caller]
-fn here() -> &'static Location<'static> {
+pub(crate) fn here() -> &'static Location<'static> {
     match LOCATION.get() {
         Some(at) => at,
         None => Location::caller(),

@@ -1,0 +1,280 @@
+//! Random numbers equal those of JAX (`tests/golden/make_random.py`), eagerly, under `jit` and under `vmap`.
+
+use quaxide::prelude::*;
+use quaxide::random::Key;
+
+const GOLDEN: &str = include_str!("golden/random.txt");
+
+/// A line of the golden file.
+struct Case {
+    name: String,
+    dtype: DType,
+    shape: Vec<usize>,
+    checksum: u64,
+    first: Vec<u64>,
+}
+
+fn cases() -> Vec<Case> {
+    let parse = |line: &str| {
+        let words: Vec<&str> = line.split(' ').collect();
+        let hex = |w: &str| u64::from_str_radix(w, 16).unwrap();
+        Case {
+            name: words[0].into(),
+            dtype: DType::from_name(words[1]).unwrap(),
+            shape: words[2].split(',').filter_map(|n| n.parse().ok()).collect(),
+            checksum: hex(words[3]),
+            first: words[4..].iter().map(|w| hex(w)).collect(),
+        }
+    };
+    GOLDEN.lines().map(parse).collect()
+}
+
+/// The bits of every element; a complex number is two.
+fn bits(x: &Array) -> Vec<u64> {
+    macro_rules! of {
+        ($T:ty, $x:ident => $bits:expr) => {
+            x.to_vec::<$T>()
+                .unwrap()
+                .into_iter()
+                .map(|$x| $bits)
+                .collect()
+        };
+    }
+    match x.dtype().unwrap() {
+        DType::Bool => of!(bool, x => u64::from(x)),
+        DType::I8 => of!(i8, x => x as u8 as u64),
+        DType::I16 => of!(i16, x => x as u16 as u64),
+        DType::I32 => of!(i32, x => x as u32 as u64),
+        DType::I64 => of!(i64, x => x as u64),
+        DType::U8 => of!(u8, x => x.into()),
+        DType::U16 => of!(u16, x => x.into()),
+        DType::U32 => of!(u32, x => x.into()),
+        DType::U64 => of!(u64, x => x),
+        DType::F16 => of!(half::f16, x => x.to_bits().into()),
+        DType::BF16 => of!(half::bf16, x => x.to_bits().into()),
+        DType::F32 => of!(f32, x => x.to_bits().into()),
+        DType::F64 => of!(f64, x => x.to_bits()),
+        DType::C64 => bits(&x.real())
+            .into_iter()
+            .zip(bits(&x.imag()))
+            .flat_map(|(a, b)| [a, b])
+            .collect(),
+        DType::C128 => bits(&x.real())
+            .into_iter()
+            .zip(bits(&x.imag()))
+            .flat_map(|(a, b)| [a, b])
+            .collect(),
+    }
+}
+
+fn checksum(bits: &[u64]) -> u64 {
+    bits.iter()
+        .zip(0u64..)
+        .fold(0, |sum, (b, i)| sum.wrapping_add(b.wrapping_mul(2 * i + 1)))
+}
+
+/// What a case draws.
+fn draw(name: &str, key: &Key, shape: &[usize], dtype: DType) -> Option<Array> {
+    let spec = (shape, dtype);
+    if let Some(range) = name.strip_prefix("randint_") {
+        let width = 8 * dtype.size() as u32 - u32::from(dtype.is_signed());
+        let largest = if width == 64 {
+            u64::MAX
+        } else {
+            (1 << width) - 1
+        };
+        let smallest = if dtype.is_signed() {
+            -(largest as i64) - 1
+        } else {
+            0
+        };
+        return Some(match range.split_once('_') {
+            Some((low, high)) => {
+                let low: i64 = low.parse().ok()?;
+                random::randint(key, spec, low.max(smallest), high.parse::<i64>().ok()?)
+            }
+            None if range == "whole" => random::randint(key, spec, smallest, largest as i64 + 1),
+            None => {
+                let (low, high) = (Array::scalar(smallest), Array::scalar(largest));
+                random::randint(key, spec, low.astype(dtype), high.astype(dtype))
+            }
+        });
+    }
+    if let Some(dtype) = name.strip_prefix("bernoulli_") {
+        let p = Array::scalar(0.3).astype(DType::from_name(dtype)?);
+        return Some(random::bernoulli(key, p, shape));
+    }
+    Some(match name {
+        "seed" | "key" => key.data().clone(),
+        "split" => key.split_n(5).data().clone(),
+        "split_shape" => key.split_shape([2, 3]).data().clone(),
+        "fold_in" => key.fold_in((1u32 << 31) + 7).data().clone(),
+        "bits" | "bits_matrix" | "bits_scalar" => random::bits(key, spec),
+        "uniform" => random::uniform(key, spec),
+        "uniform_range" => random::uniform_range(key, spec, -0.3, 2.9),
+        "uniform_offset" => random::uniform_range(key, spec, 100.0, 101.3),
+        "normal" => random::normal(key, spec),
+        "truncated_normal" => random::truncated_normal(key, -1.5, 2.0, spec),
+        "exponential" => random::exponential(key, spec),
+        "gumbel" => random::gumbel(key, spec),
+        "laplace" => random::laplace(key, spec),
+        "logistic" => random::logistic(key, spec),
+        "cauchy" => random::cauchy(key, spec),
+        "rademacher" => random::rademacher(key, spec),
+        "pareto" => random::pareto(key, 3.0, spec),
+        "weibull_min" => random::weibull_min(key, 2.0, 1.5, spec),
+        "rayleigh" => random::rayleigh(key, 2.0, spec),
+        "lognormal" => random::lognormal(key, 0.5, spec),
+        "maxwell" => random::maxwell(key, spec),
+        "triangular" => random::triangular(key, -1.0, 0.25, 2.0, spec),
+        "geometric" => random::geometric(key, 0.2, spec),
+        _ => return None,
+    })
+}
+
+/// Cases of which the last bits may differ from JAX's, and by how many units.
+const ROUNDED: [(&str, DType, u64); 2] = [("maxwell", DType::F32, 2), ("maxwell", DType::F64, 2)];
+
+fn check(case: &Case, x: &Array) {
+    let what = format!("{} {}", case.name, case.dtype);
+    assert_eq!(x.dtype().unwrap(), case.dtype, "{what}");
+    assert_eq!(x.shape()[..], case.shape, "{what}");
+    let got = bits(x);
+    let first = &got[..case.first.len()];
+    let rounded = ROUNDED
+        .iter()
+        .find(|(name, dtype, _)| *name == case.name && *dtype == case.dtype);
+    match rounded {
+        Some((_, _, units)) => {
+            for (a, b) in first.iter().zip(&case.first) {
+                assert!(
+                    a.abs_diff(*b) <= *units,
+                    "{what}: {first:x?}, {:x?}",
+                    case.first
+                );
+            }
+        }
+        None => {
+            assert_eq!(first, case.first, "{what}");
+            assert_eq!(checksum(&got), case.checksum, "{what}");
+        }
+    }
+}
+
+fn seed_of(case: &Case) -> Key {
+    random::key(if case.name == "seed" {
+        (1 << 35) + 11
+    } else {
+        42
+    })
+}
+
+#[test]
+fn draws_equal_jax() {
+    for case in cases() {
+        if let Some(x) = draw(&case.name, &seed_of(&case), &case.shape, case.dtype) {
+            check(&case, &x);
+        }
+    }
+}
+
+#[test]
+fn draws_equal_jax_under_jit() {
+    for case in cases() {
+        let f = |key: &Key| {
+            draw(&case.name, key, &case.shape, case.dtype).unwrap_or_else(|| key.data().clone())
+        };
+        let x = jit(f)(&seed_of(&case)).unwrap();
+        if draw(&case.name, &seed_of(&case), &case.shape, case.dtype).is_some() {
+            check(&case, &x);
+        }
+    }
+}
+
+#[test]
+fn a_batch_of_keys_draws_what_each_draws() {
+    for case in cases() {
+        // A batch of a few elements each.
+        let shape: Vec<usize> = case.shape.iter().map(|n| *n.min(&7)).collect();
+        let f = |key: &Key| {
+            draw(&case.name, key, &shape, case.dtype).unwrap_or_else(|| key.data().clone())
+        };
+        let keys = random::key(5).split_n(3);
+        let batched = vmap(f)(&keys).unwrap();
+        let [a, b, c] = random::key(5).split();
+        let alone: Vec<u64> = [a, b, c].iter().flat_map(|key| bits(&f(key))).collect();
+        assert_eq!(bits(&batched), alone, "{} {}", case.name, case.dtype);
+    }
+}
+
+#[test]
+fn a_sample_moves_with_its_parameters() {
+    let key = random::key(1);
+    // x = low + u (high − low).
+    for dtype in [DType::F32, DType::F64] {
+        let bounds = (
+            Array::scalar(-0.3).astype(dtype),
+            Array::scalar(2.9).astype(dtype),
+        );
+        let f = |(low, high): &(Array, Array)| random::uniform_range(&key, ([], dtype), low, high);
+        let u: f64 = random::uniform(&key, ([], dtype)).item().unwrap();
+        let (low, high) = grad(f)(&bounds).unwrap();
+        assert!((low.item::<f64>().unwrap() - (1.0 - u)).abs() < 1e-6);
+        assert!((high.item::<f64>().unwrap() - u).abs() < 1e-6);
+    }
+    // The bounds of a truncated normal, against a finite difference.
+    let f = |upper: &Array| random::truncated_normal(&key, -1.0, upper, ([], DType::F64));
+    let at = |x: f64| f(&Array::scalar(x)).item::<f64>().unwrap();
+    let slope: f64 = grad(f)(&Array::scalar(0.5)).unwrap().item().unwrap();
+    assert!((slope - (at(0.5 + 1e-6) - at(0.5 - 1e-6)) / 2e-6).abs() < 1e-6);
+}
+
+#[test]
+fn a_key_is_a_generator_of_other_crates() {
+    let key = random::key(3);
+    let normal = rand_distr::Normal::new(5f32, 0.1).unwrap();
+    let x = random::sample(&key, normal, [1000]);
+    assert!((x.mean(()).item::<f64>().unwrap() - 5.0).abs() < 0.02);
+    let again = random::sample(&key, normal, [1000]);
+    assert_eq!(bits(&x), bits(&again));
+    let counts = random::sample(&key, rand_distr::Binomial::new(10, 0.5).unwrap(), [4]);
+    assert_eq!(counts.dtype().unwrap(), DType::U64);
+    assert!(
+        random::sample(&key, normal, ([3], DType::F64))
+            .ok()
+            .is_err()
+    );
+    let traced = jit(|key: &Key| random::sample(key, normal, [2]));
+    assert!(traced(&key).is_err());
+    // The stream of 64-bit numbers is that of `bits`.
+    use rand::Rng;
+    let mut rng = key.rng().unwrap();
+    let stream: Vec<u64> = (0..5).map(|_| rng.next_u64()).collect();
+    assert_eq!(stream, bits(&random::bits(&key, ([5], DType::U64))));
+}
+
+#[test]
+fn what_cannot_be_drawn_is_an_error() {
+    let key = random::key(0);
+    let message = |x: Array| x.ok().unwrap_err().to_string();
+    let errors = [
+        message(random::normal(&key, ([2], DType::I32))),
+        message(random::uniform(&key, ([2], DType::C64))),
+        message(random::randint(&key, ([2], DType::F32), 0, 3)),
+        message(random::bits(&key, ([2], DType::I32))),
+        message(random::uniform_range(
+            &key,
+            [3],
+            Array::zeros([2], DType::F32),
+            1.0,
+        )),
+        message(random::bernoulli(&key, Array::scalar(1i32), [3])),
+        message(random::normal(&key.split_n(2), [3])),
+        message(random::normal(&key, [usize::MAX, 2])),
+    ];
+    for error in &errors {
+        assert!(error.contains("tests/random.rs"), "{error}");
+    }
+    assert!(errors[6].contains("vmap"), "{}", errors[6]);
+    assert!(Key::from_data(Array::zeros([3], DType::U32)).is_err());
+}
