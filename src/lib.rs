@@ -38,10 +38,28 @@ pub mod prelude {
         rules::LoraArray,
         trace::{Jaxpr, op},
         transform::{
-            ByPath, Call, eval_shape, grad, hessian, jacfwd, jacrev, jit, jvp, linearize,
+            Call, by_path, eval_shape, grad, hessian, jacfwd, jacrev, jit, jvp, linearize,
             make_jaxpr, value_and_grad, vjp, vmap,
         },
         tree::{self, PyTree, Static},
     };
     pub use quaxide_derive::PyTree;
+}
+
+/// The guide's code is compiled and run with the tests.
+#[cfg(doctest)]
+mod guide {
+    macro_rules! chapters {
+        ($($file:literal)*) => {$(
+            #[doc = include_str!(concat!("../docs/guide/src/", $file))]
+            const _: () = ();
+        )*};
+    }
+    chapters! {
+        "transformations.md"
+        "write-an-array-type.md"
+        "add-a-primitive.md"
+        "ir.md"
+        "errors.md"
+    }
 }

@@ -206,7 +206,7 @@ fn batched(p: &Program, x: &[Array], seed: u64) -> Result<Verdict> {
         let i: usize = path.trim_matches(['[', ']']).parse().ok()?;
         Some(*of.get(i)?.as_ref()? as i32)
     };
-    let all = vmap(|x: &Vec<Array>| p.run(x)).in_axes((quaxide::transform::ByPath(axis),))(&xs)?;
+    let all = vmap(|x: &Vec<Array>| p.run(x)).in_axes((quaxide::transform::by_path(axis),))(&xs)?;
     let shape = p.run(x).shape();
     let size: usize = shape.iter().product();
     let flat = all.to_f64_vec()?;

@@ -15,4 +15,4 @@ pub use function::{Args, Call, DynTree, Fun, Function, IntoRefs, Output, Tree};
 pub(crate) use function::{FlatArgs, leaves_of, paths, rebuild, stage, typed, view};
 pub use jit::{eval_shape, jit, make_jaxpr};
 pub(crate) use run::{compile, rewrite, run};
-pub use vmap::{Axes, Axis, ByPath, Vmap, vmap};
+pub use vmap::{Axes, Axis, ByPath, Vmap, by_path, vmap};

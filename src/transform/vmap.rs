@@ -14,7 +14,7 @@ use std::{ops::Deref, sync::Arc};
 /// The axis of each leaf of an argument, by its path. `None`: the same for every example.
 pub type AxisOf = Arc<dyn Fn(&str) -> Option<i32> + Send + Sync>;
 
-/// The axis of one argument to map over: a number (negative ones count from the end), `None`, or [`ByPath`] for each of its leaves.
+/// The axis of one argument to map over: a number (negative ones count from the end), `None`, or [`by_path`] for each of its leaves.
 pub trait Axis {
     /// The axis of the leaf at a path.
     fn axis(&self) -> AxisOf;
@@ -38,12 +38,20 @@ impl Axis for Option<i32> {
 /// use quaxide::prelude::*;
 /// let scale = |(w, b): &(Array, Array), x: &Array| w * x + b;
 /// let params = (Array::from([2f32, 3.]), Array::from(1.0));
-/// let mapped = vmap(scale).in_axes((ByPath(|path| (path == "[0]").then_some(0)), None));
+/// let mapped = vmap(scale).in_axes((by_path(|path| (path == "[0]").then_some(0)), None));
 /// let y = mapped(&params, &Array::from([1f32, 10.])).unwrap();
 /// assert_eq!(y.shape(), [2, 2]);
 /// ```
+pub fn by_path<F>(axis: F) -> ByPath<F>
+where
+    F: Fn(&str) -> Option<i32> + Clone + Send + Sync + 'static,
+{
+    ByPath(axis)
+}
+
+/// What [`by_path`] makes.
 #[derive(Clone)]
-pub struct ByPath<F>(pub F);
+pub struct ByPath<F>(F);
 impl<F: Fn(&str) -> Option<i32> + Clone + Send + Sync + 'static> Axis for ByPath<F> {
     fn axis(&self) -> AxisOf {
         Arc::new(self.0.clone())
