@@ -167,6 +167,14 @@ fn a_callers_rule_replaces_a_types_own() {
         t.unary(op::SIN, |_, x: &Dense| x.cos());
     });
     assert_eq!(numbers(&dense(&v(0.0)).unwrap()), numbers(&v(0.0).cos()));
+    // The primitive itself is meant by its name within such a rule.
+    let twice = quaxify(|x: &Array| x.sin()).rules(|t| {
+        t.unary(op::SIN, |_, x: &Dense| x.sin() * 2.0);
+    });
+    assert_eq!(
+        numbers(&twice(&v(1.0)).unwrap()),
+        numbers(&(v(1.0).sin() * 2.0))
+    );
 }
 
 #[test]

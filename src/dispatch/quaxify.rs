@@ -65,6 +65,8 @@ impl<'f, A: Args, R: PyTree> Quaxify<'f, A, R> {
     }
 
     /// Rules for this call, before those of the types; one for the same primitive and types replaces theirs.
+    ///
+    /// In the body of such a rule, plain arrays meet the primitives themselves.
     #[must_use]
     pub fn rules(self, add: impl FnOnce(&mut Rules)) -> Self {
         let mut rules = (*self.options.rules).clone();

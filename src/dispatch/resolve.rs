@@ -3,7 +3,7 @@
 use super::{
     programs,
     record::{Decision, Recorder},
-    rules::{Results, Rule, Rules, choose},
+    rules::{Body, Results, Rule, Rules, choose},
 };
 use crate::{
     array::{Array, Aval, DynValue, Repr},
@@ -32,6 +32,8 @@ pub(crate) struct Context {
     pub(super) untouched: Mutex<FxHashSet<Identity>>,
     /// How many rules deep the current operation is: 0 for what the user's function says itself.
     depth: AtomicUsize,
+    /// The caller's rules whose bodies are running: they do not apply to the plain arrays that they compute with.
+    running: Mutex<Vec<Body>>,
     /// The `traced` program and the choices, if someone wants to see them.
     pub(super) recorder: Option<Mutex<Recorder>>,
 }
@@ -49,12 +51,32 @@ impl Context {
             rules,
             untouched: Mutex::default(),
             depth: AtomicUsize::new(0),
+            running: Mutex::default(),
             recorder: recorder.map(Mutex::new),
         }
     }
 
     pub(super) fn of(t: &Trace) -> Option<Arc<Context>> {
         t.context()?.clone().downcast::<Context>().ok()
+    }
+
+    /// Run the body of a rule.
+    fn during<R>(&self, rule: &Rule, f: impl FnOnce() -> R) -> R {
+        struct Done<'c>(&'c Mutex<Vec<Body>>);
+        impl Drop for Done<'_> {
+            fn drop(&mut self) {
+                lock(self.0).pop();
+            }
+        }
+        lock(&self.running).push(rule.body.clone());
+        let _done = Done(&self.running);
+        f()
+    }
+
+    fn is_running(&self, rule: &Rule) -> bool {
+        lock(&self.running)
+            .iter()
+            .any(|body| Arc::ptr_eq(body, &rule.body))
     }
 
     /// Run what the user's function does not say itself: its equations are not part of the `traced` program.
@@ -132,7 +154,11 @@ fn decide(
         }
     }
     // The caller's rules come first, and replace a type's own.
-    let own: Vec<&Rule> = context.rules.candidates(op.name(), args).collect();
+    let own: Vec<&Rule> = context
+        .rules
+        .candidates(op.name(), args)
+        .filter(|r| !values.is_empty() || !context.is_running(r))
+        .collect();
     let theirs = || {
         tables
             .iter()
@@ -195,7 +221,7 @@ fn decide(
 
 fn apply(context: &Context, op: &Op, args: &[&Array], rule: &Rule) -> Result<Results> {
     let results = context
-        .deeper(|| (rule.body)(op, args))
+        .deeper(|| context.during(rule, || (rule.body)(op, args)))
         .map_err(|e| in_rule(e, op, rule.at))?;
     for y in &results {
         y.ok().map_err(|e| in_rule(e, op, rule.at))?;
