@@ -155,7 +155,7 @@ pub fn normal(key: &Key, draw: impl Draw) -> Array {
     })
 }
 
-fn real_normal(key: &Key, shape: &Dims, dtype: DType) -> Array {
+pub(super) fn real_normal(key: &Key, shape: &Dims, dtype: DType) -> Array {
     // From just above −1, where the inverse would be infinite; the span of 2 makes the product exact.
     let low = constant(-format(dtype).below_one, dtype);
     let u = unit(key, shape, dtype) * constant(2.0, dtype) + low;

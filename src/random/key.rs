@@ -157,16 +157,22 @@ impl Key {
         }
     }
 
-    /// The two words of a single key.
-    fn words(&self) -> Result<[Array; 2]> {
+    /// The words of a single key; an error for a batch.
+    pub(super) fn single(&self) -> Result<&Array> {
         let a = self.data.aval()?;
         if a.shape[..] == [2] && a.dtype == DType::U32 {
-            return Ok([pick(&self.data, 0, 2), pick(&self.data, 1, 2)]);
+            return Ok(&self.data);
         }
         let e = Error::argument(format!(
             "a single key has the words u32[2], this one has {a}"
         ));
         Err(e.note("map over a batch of keys with `vmap`"))
+    }
+
+    /// The two words of a single key.
+    fn words(&self) -> Result<[Array; 2]> {
+        let data = self.single()?;
+        Ok([pick(data, 0, 2), pick(data, 1, 2)])
     }
 
     /// The blocks of the counters 0, 1, … under this key, in a shape.

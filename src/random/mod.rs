@@ -20,12 +20,14 @@
 
 mod continuous;
 mod discrete;
+mod gamma;
 mod key;
 mod rng;
 pub mod threefry;
 
 pub use continuous::*;
 pub use discrete::*;
+pub use gamma::*;
 pub use key::{Key, key};
 pub use rng::{KeyRng, sample};
 

@@ -43,6 +43,8 @@ pub fn apply(op: &Op, x: &[Arc<Buffer>], results: &[Aval]) -> Result<Buffers> {
         Op::Reduce(p) => reduce::reduce(p, operand(0)?, out?)?,
         Op::DotGeneral(p) => contract::dot_general(p, operand(0)?, operand(1)?, out?)?,
         Op::Threefry2x32(_) => return random::threefry2x32(x, results),
+        Op::RandomGamma(p) => random::gamma(*p, operand(0)?, operand(1)?, out?)?,
+        Op::RandomGammaGrad(_) => random::gamma_grad(operand(0)?, operand(1)?, out?)?,
         Op::Gather(p) => index::gather(p, operand(0)?, operand(1)?, out?)?,
         Op::Scatter(p) => index::scatter(p, operand(0)?, operand(1)?, operand(2)?, out?)?,
         Op::Jit(p) => {

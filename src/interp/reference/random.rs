@@ -1,12 +1,14 @@
 //! The random number generator.
 
+use super::{elementwise, special};
 use crate::{
-    array::{Aval, Buffer, Stored, buffer::try_vec},
+    array::{Aval, Buffer, DType, Data, Stored, buffer::try_vec},
     error::{Error, Result},
     interp::Buffers,
-    random::threefry::threefry2x32 as block,
-    trace::op::operands,
+    random::threefry::{self, KeyData, threefry2x32 as block},
+    trace::op::{RandomGamma, operands},
 };
+use half::{bf16, f16};
 use smallvec::smallvec;
 use std::sync::Arc;
 
@@ -40,4 +42,125 @@ pub(super) fn threefry2x32(x: &[Arc<Buffer>], results: &[Aval]) -> Result<Buffer
         Buffer::from_data(first.clone(), u32::data(a))?,
         Buffer::from_data(second.clone(), u32::data(b))?,
     ])
+}
+
+/// The floats in which gamma samples are drawn; narrower ones go through `f32`.
+trait Sampled: Stored {
+    /// Uniform on [0, 1), the first element of a key's draw.
+    fn unit(key: KeyData) -> Self;
+    /// A sample, or its logarithm.
+    fn draw_gamma(key: KeyData, alpha: Self, log_space: bool) -> Self;
+}
+
+macro_rules! sampled {
+    ($F:ident, $bits:ident >> $shift:literal, $root:expr) => {
+        impl Sampled for $F {
+            fn unit(key: KeyData) -> $F {
+                // As many bits as the mantissa has: both steps are exact.
+                (threefry::$bits(key, 0) >> $shift) as $F * ($F::EPSILON)
+            }
+
+            /// G. Marsaglia and W. Tsang, "A simple method for generating gamma variables" (2000), with the keys and the roundings
+            /// of `jax.random.gamma`; a shape below 1 is raised by 1, and the sample brought down by a power of a uniform number.
+            fn draw_gamma(key: KeyData, alpha: $F, log_space: bool) -> $F {
+                const THIRD: $F = 1.0 / 3.0;
+                if alpha.is_nan() {
+                    return alpha;
+                }
+                let boosted = alpha < 1.0;
+                let d = if boosted { alpha + 1.0 } else { alpha } - THIRD;
+                // XLA has the reciprocal root from an estimate that the CPU makes, refined: this is its correct rounding.
+                let c = THIRD * ((1.0 / (d as f64).sqrt()) as $F);
+                let (mut key, boost_key) = (threefry::split(key, 0), threefry::split(key, 1));
+                let mut volume: $F;
+                loop {
+                    let (mut x_key, u_key) = (threefry::split(key, 1), threefry::split(key, 2));
+                    key = threefry::split(key, 0);
+                    // A normal number for which 1 + c x is positive.
+                    let (x, v) = loop {
+                        let u = <$F>::unit(threefry::split(x_key, 1));
+                        x_key = threefry::split(x_key, 0);
+                        let x = special::erf_inv(u.mul_add(2.0, $F::EPSILON / 2.0 - 1.0)) * $root;
+                        let v = x.mul_add(c, 1.0);
+                        if v > 0.0 || v.is_nan() {
+                            break (x, v);
+                        }
+                    };
+                    let square = x * x;
+                    volume = v * v * v;
+                    let u = <$F>::unit(u_key);
+                    let rejected = u >= (-0.0331 as $F).mul_add(square * square, 1.0)
+                        && special::log(u)
+                            >= square * 0.5 + d * ((1.0 - volume) + special::log(volume));
+                    if !rejected {
+                        break;
+                    }
+                }
+                if log_space {
+                    let log = special::log1p(-<$F>::unit(boost_key));
+                    let boost = if boosted && log != 0.0 {
+                        log * (1.0 / alpha)
+                    } else {
+                        0.0
+                    };
+                    (special::log(d) + special::log(volume)) + boost
+                } else {
+                    let u = 1.0 - <$F>::unit(boost_key);
+                    let boost = if boosted { u.powf(1.0 / alpha) } else { 1.0 };
+                    d * volume * boost
+                }
+            }
+        }
+    };
+}
+
+sampled!(f32, bits32 >> 9, std::f32::consts::SQRT_2);
+sampled!(f64, bits64 >> 12, std::f64::consts::SQRT_2);
+
+macro_rules! narrow {
+    ($($F:ident)*) => {$(
+        impl Sampled for $F {
+            fn unit(key: KeyData) -> $F {
+                $F::from_f32(f32::unit(key))
+            }
+            fn draw_gamma(key: KeyData, alpha: $F, log_space: bool) -> $F {
+                $F::from_f32(f32::draw_gamma(key, alpha.to_f32(), log_space))
+            }
+        }
+    )*};
+}
+narrow!(f16 bf16);
+
+fn gammas<F: Sampled>(p: RandomGamma, keys: &[u32], alpha: &Buffer) -> Result<Data> {
+    let alpha: Vec<F> = alpha.to_vec()?;
+    let keys: Vec<KeyData> = keys
+        .chunks_exact(2)
+        .filter_map(|w| w.try_into().ok())
+        .collect();
+    // The numbers under one key are drawn with the keys that it splits into.
+    let each = (alpha.len() / keys.len().max(1)).max(1);
+    let mut out = try_vec(alpha.len())?;
+    for (key, alpha) in keys.into_iter().zip(alpha.chunks(each)) {
+        let drawn = alpha
+            .iter()
+            .zip(0u64..)
+            .map(|(a, i)| F::draw_gamma(threefry::split(key, i), *a, p.log_space));
+        out.extend(drawn);
+    }
+    Ok(F::data(out))
+}
+
+pub(super) fn gamma(p: RandomGamma, keys: &Buffer, alpha: &Buffer, out: &Aval) -> Result<Buffer> {
+    let keys: Vec<u32> = keys.to_vec()?;
+    let data = match out.dtype {
+        DType::F16 => gammas::<f16>(p, &keys, alpha)?,
+        DType::BF16 => gammas::<bf16>(p, &keys, alpha)?,
+        DType::F64 => gammas::<f64>(p, &keys, alpha)?,
+        _ => gammas::<f32>(p, &keys, alpha)?,
+    };
+    Buffer::from_data(out.clone(), data)
+}
+
+pub(super) fn gamma_grad(alpha: &Buffer, sample: &Buffer, out: &Aval) -> Result<Buffer> {
+    elementwise::floats(alpha, sample, out, special::gamma::random_gamma_grad)
 }

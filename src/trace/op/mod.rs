@@ -284,7 +284,7 @@ macro_rules! ops {
 }
 
 ops! {
-    inline { Unary, Binary, SelectN, StopGradient, Threefry2x32 }
+    inline { Unary, Binary, SelectN, StopGradient, Threefry2x32, RandomGamma, RandomGammaGrad }
     boxed {
         IntegerPow, ConvertElementType, Component,
         Transpose, BroadcastInDim, Reshape, Iota, Reduce,
