@@ -6,6 +6,7 @@ mod construct;
 pub(crate) mod dtype;
 mod methods;
 mod operators;
+mod sorting;
 mod value;
 
 pub use aval::{Aval, Dims, IntoDims, Shape};
@@ -15,6 +16,7 @@ pub use methods::IntoAxes;
 pub(crate) use methods::normalise_axis;
 pub use operators::Operand;
 pub(crate) use operators::{broadcast_shapes, fail};
+pub use sorting::sort_together;
 pub(crate) use value::DynValue;
 
 use crate::{

@@ -6,6 +6,7 @@ mod index;
 mod random;
 mod reduce;
 mod shape;
+mod sort;
 pub mod special;
 mod window;
 
@@ -47,6 +48,9 @@ pub fn apply(op: &Op, x: &[Arc<Buffer>], results: &[Aval]) -> Result<Buffers> {
         Op::RandomGammaGrad(_) => random::gamma_grad(operand(0)?, operand(1)?, out?)?,
         Op::Gather(p) => index::gather(p, operand(0)?, operand(1)?, out?)?,
         Op::Scatter(p) => index::scatter(p, operand(0)?, operand(1)?, operand(2)?, out?)?,
+        Op::Sort(p) => return sort::sort(p, x, results),
+        Op::TopK(p) => return sort::top_k(p, operand(0)?, results),
+        Op::Cumulative(p) => sort::cumulative(p, operand(0)?, out?)?,
         Op::Jit(p) => {
             let y = run(&p.jaxpr, x.to_vec())?;
             return Ok(y.iter().map(|b| (**b).clone()).collect());

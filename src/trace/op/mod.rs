@@ -19,6 +19,7 @@ mod index;
 mod random;
 mod reduce;
 mod shape;
+mod sort;
 
 pub use call::*;
 pub use contract::*;
@@ -27,6 +28,7 @@ pub use index::*;
 pub use random::*;
 pub use reduce::*;
 pub use shape::*;
+pub use sort::*;
 
 /// The types of an equation's results.
 pub type Avals = SmallVec<[Aval; 1]>;
@@ -289,7 +291,7 @@ ops! {
         IntegerPow, ConvertElementType, Component,
         Transpose, BroadcastInDim, Reshape, Iota, Reduce,
         DotGeneral,
-        Gather, Scatter,
+        Gather, Scatter, Sort, TopK, Cumulative,
         Jit,
     }
 }

@@ -1,0 +1,142 @@
+"""Makes the golden values for indexing, order, windows and linear algebra beside this file.
+
+    python3.11 -m venv /tmp/golden
+    /tmp/golden/bin/pip install jax==0.10.2 safetensors==0.8.0
+    JAX_PLATFORMS=cpu /tmp/golden/bin/python tests/golden/make_index.py
+
+README.md beside this file says what each key holds.
+"""
+
+import importlib.metadata
+import json
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from safetensors.numpy import save_file
+
+HERE = pathlib.Path(__file__).parent
+PINNED = {"jax": "0.10.2"}
+for package, version in PINNED.items():
+    found = importlib.metadata.version(package)
+    assert found == version, f"{package} is {found}, but the values are made with {version}"
+
+arrays = {}
+
+
+def wave(shape, k=0.7, at=0.3):
+    """Distinct numbers between -2 and 2 without a pattern that an error could hide behind."""
+    n = int(np.prod(shape))
+    return (2 * np.sin(k * np.arange(n) * (1 + 0.01 * np.arange(n)) + at)).reshape(shape).astype(np.float32)
+
+
+def weights(shape):
+    n = int(np.prod(shape))
+    return np.cos(1.3 * np.arange(n)).reshape(shape).astype(np.float32)
+
+
+def case(name, f, *inputs, grad=True):
+    """The inputs, the outputs, and the gradient of the outputs' weighted sum for every input of floats."""
+    inputs = [np.asarray(x) for x in inputs]
+    for i, x in enumerate(inputs):
+        arrays[f"{name}/in{i}"] = x
+    outs = f(*inputs)
+    outs = outs if isinstance(outs, (tuple, list)) else (outs,)
+    for i, y in enumerate(outs):
+        arrays[f"{name}/out{i}"] = np.asarray(y)
+    floats = [i for i, x in enumerate(inputs) if x.dtype == np.float32]
+    if not grad or not floats:
+        return
+
+    def loss(*inputs):
+        outs = f(*inputs)
+        outs = outs if isinstance(outs, (tuple, list)) else (outs,)
+        return sum((y * weights(y.shape)).sum() for y in outs if y.dtype == np.float32)
+
+    for i, g in zip(floats, jax.grad(loss, argnums=tuple(floats))(*inputs)):
+        arrays[f"{name}/grad{i}"] = np.asarray(g)
+
+
+def rows(i):
+    return np.asarray(i, np.int32)
+
+
+# Gather and scatter, in every mode: some windows reach outside.
+X = wave((4, 5))
+AT = rows([[0, 1], [3, 4], [2, -1], [2, 1], [7, 0], [0, 1]])
+POINTS = lax.GatherDimensionNumbers(offset_dims=(), collapsed_slice_dims=(0, 1), start_index_map=(0, 1))
+WINDOWS = lax.GatherDimensionNumbers(offset_dims=(0, 2), collapsed_slice_dims=(), start_index_map=(1, 0))
+BATCHED = lax.GatherDimensionNumbers(
+    offset_dims=(1,),
+    collapsed_slice_dims=(),
+    start_index_map=(1,),
+    operand_batching_dims=(0,),
+    start_indices_batching_dims=(1,),
+)
+MODES = {"clip": "clip", "fill": "fill", "promise": "promise_in_bounds"}
+for label, mode in MODES.items():
+    inside = np.clip(AT, 0, [3, 4]).astype(np.int32) if label == "promise" else AT
+    windows = np.clip(inside, 0, [2, 2]).astype(np.int32) if label == "promise" else AT
+    case(f"gather/points/{label}", lambda x, i: lax.gather(x, i, POINTS, (1, 1), mode=mode, fill_value=0.5), X, inside)
+    case(f"gather/windows/{label}", lambda x, i: lax.gather(x, i, WINDOWS, (2, 3), mode=mode, fill_value=0.5), X, windows)
+    for kind in ["set", "add", "sub", "mul", "min", "max"]:
+        scatter = {"set": lax.scatter}.get(kind) or getattr(lax, f"scatter_{kind}")
+        numbers = lax.ScatterDimensionNumbers((), (0, 1), (0, 1))
+        unique = inside[:3] if kind in ("set", "mul") else inside
+        case(
+            f"scatter/{kind}/{label}",
+            lambda x, i, u: scatter(x, i, u, numbers, mode=mode, unique_indices=kind in ("set", "mul")),
+            X,
+            unique,
+            wave((len(unique),), at=1.1),
+            # JAX's derivative of a minimum leaves out what clipping moves inside.
+            grad=not (kind in ("min", "max") and label == "clip"),
+        )
+        numbers = lax.ScatterDimensionNumbers((0, 2), (), (1, 0))
+        apart = rows([[0, 0], [2, 2], [9, 0]])
+        if label == "promise":
+            apart = apart[:2]
+        case(
+            f"scatter_windows/{kind}/{label}",
+            lambda x, i, u: scatter(x, i, u, numbers, mode=mode, unique_indices=kind in ("set", "mul")),
+            X,
+            apart,
+            wave((2, len(apart), 3), at=1.1),
+            # Clipping moves a window onto another one, and see above.
+            grad=label != "clip" or kind in ("add", "sub"),
+        )
+case("gather/batched", lambda x, i: lax.gather(x, i, BATCHED, (1, 2), mode="clip"), X, rows([[[0], [1], [4], [2]], [[3], [3], [0], [1]]]))
+case(
+    "scatter/batched",
+    lambda x, i, u: lax.scatter_add(x, i, u, lax.ScatterDimensionNumbers((1,), (), (1,), (0,), (1,)), mode="clip"),
+    X,
+    rows([[[0], [1], [4], [2]], [[3], [3], [0], [1]]]),
+    wave((2, 2, 4), at=0.9),
+)
+
+# Order.
+for axis in (0, 1):
+    case(f"sort/{axis}", lambda x: lax.sort(x, dimension=axis), X)
+    case(f"argsort/{axis}", lambda x: jnp.argsort(x, axis=axis), X, grad=False)
+    for kind in ("sum", "prod", "max", "min", "logsumexp"):
+        for reverse in (False, True):
+            case(f"cum{kind}/{axis}/{int(reverse)}", lambda x: getattr(lax, f"cum{kind}")(x, axis, reverse), X)
+case("sort/special", lambda x: lax.sort(x), np.float32([np.nan, 0.0, -0.0, -np.inf, 3, -np.nan, np.inf, -2]), grad=False)
+case("sort/keys", lambda a, b, c: lax.sort((a, b, c), num_keys=2), rows([3, 1, 3, 2, 1, 1]), wave((6,)), wave((6,), at=2.0))
+case("top_k", lambda x: lax.top_k(x, 3), X)
+case("top_k/special", lambda x: lax.top_k(x, 4)[0], np.float32([np.nan, 1, np.inf, 1, -2, 1]), grad=False)
+case("median", lambda x: jnp.median(x, axis=1), X)
+case("quantile", lambda x: jnp.quantile(x, jnp.float32([0.0, 0.3, 0.77, 1.0]), axis=0), X)
+case("quantile/all", lambda x: jnp.quantile(x, 0.4), X)
+case("percentile", lambda x: jnp.percentile(x, 35.0, axis=1), X)
+SORTED = np.float32([-1.5, -0.2, -0.2, 0.1, 1.2, np.inf, np.nan])
+for side in ("left", "right"):
+    case(f"searchsorted/{side}", lambda a, v: jnp.searchsorted(a, v, side=side), SORTED, np.append(wave((3, 3)).ravel(), np.float32([-0.2, np.nan, np.inf, 1.2])), grad=False)
+
+# Later sections are added above this line.
+arrays = {k: np.array(v, order="C") for k, v in sorted(arrays.items())}
+path = HERE / "index.safetensors"
+save_file(arrays, path, metadata={"made_by": json.dumps(PINNED, sort_keys=True)})
+print(f"{path.name}: {len(arrays)} arrays, {path.stat().st_size} bytes")

@@ -1,0 +1,410 @@
+//! Indexing, order, windows and linear algebra: values and gradients equal JAX's, both modes of differentiation agree, and a
+//! mapped function does what a loop does.
+
+mod support;
+
+use quaxide::{
+    array::{Dims, sort_together},
+    op::{
+        CumulativeKind, Gather, GatherDimensionNumbers, GatherScatterMode, Scatter,
+        ScatterDimensionNumbers, ScatterKind,
+    },
+    prelude::*,
+};
+use std::sync::Arc;
+use support::golden::{Golden, Tolerance};
+
+const NEAR: Tolerance = Tolerance {
+    relative: 2e-5,
+    absolute: 2e-5,
+};
+
+type Case = Arc<dyn Fn(&Vec<Array>) -> Result<Vec<Array>> + Send + Sync>;
+
+fn numbers(x: &Array) -> Vec<f64> {
+    x.to_f64_vec().unwrap()
+}
+
+fn is_float(x: &Array) -> bool {
+    matches!(x.dtype(), Ok(DType::F32))
+}
+
+/// The sum of the outputs' elements, each with its own weight.
+fn loss(f: &Case, x: &Vec<Array>) -> Result<Array> {
+    let mut sum = Array::from(0.0);
+    for y in f(x)? {
+        y.ok()?;
+        if is_float(&y) {
+            let weights = (Array::arange(y.size(), DType::F32) * 1.3).cos();
+            sum = sum + (&y * weights.reshape(y.shape())).sum(());
+        }
+    }
+    Ok(sum)
+}
+
+fn near(a: f64, b: f64) -> bool {
+    a == b || a.is_nan() && b.is_nan() || (a - b).abs() <= 1e-4 * (1.0 + a.abs() + b.abs())
+}
+
+/// The input of example `k` of a batch: floats change a little, positions are taken in another order.
+fn example(x: &Array, k: usize, positions: bool) -> Array {
+    let shape: Vec<usize> = x.shape().to_vec();
+    if is_float(x) {
+        let v: Vec<f32> = x.to_vec::<f32>().unwrap();
+        let moved = v
+            .iter()
+            .enumerate()
+            .map(|(i, v)| v * (1.0 + 0.1 * k as f32) + 0.01 * (k * i) as f32);
+        Array::new(shape, moved.collect::<Vec<f32>>())
+    } else {
+        let mut v: Vec<i32> = x.to_vec::<i32>().unwrap();
+        if positions && k % 2 == 1 && shape.len() == 2 {
+            v = v.chunks(shape[1]).rev().flatten().copied().collect();
+        }
+        Array::new(shape, v)
+    }
+}
+
+fn stacked(x: &[Array]) -> Array {
+    let mut shape = vec![x.len()];
+    shape.extend_from_slice(&x[0].shape());
+    if is_float(&x[0]) {
+        let all: Vec<f32> = x.iter().flat_map(|x| x.to_vec::<f32>().unwrap()).collect();
+        Array::new(shape, all)
+    } else {
+        let all: Vec<i32> = x.iter().flat_map(|x| x.to_vec::<i32>().unwrap()).collect();
+        Array::new(shape, all)
+    }
+}
+
+/// A function of the inputs of a golden case against the values, against itself under `jit`, `jvp`, `grad` and `vmap`.
+fn check(golden: &Golden, name: &str, tolerance: Tolerance, f: Case) {
+    let inputs: Vec<Array> = (0..)
+        .map(|i| format!("{name}/in{i}"))
+        .take_while(|key| golden.has(key))
+        .map(|key| golden.get(&key))
+        .collect();
+    assert!(!inputs.is_empty(), "no such case: {name}");
+    let outs = f(&inputs).unwrap_or_else(|e| panic!("{name}: {e}"));
+    for (i, y) in outs.iter().enumerate() {
+        y.ok().unwrap_or_else(|e| panic!("{name}: {e}"));
+        golden.check(&format!("{name}/out{i}"), y, tolerance);
+    }
+    assert!(!golden.has(&format!("{name}/out{}", outs.len())), "{name}");
+
+    if golden
+        .keys()
+        .iter()
+        .any(|k| k.starts_with(&format!("{name}/grad")))
+    {
+        let g = {
+            let f = f.clone();
+            grad(move |x: &Vec<Array>| loss(&f, x))(&inputs)
+                .unwrap_or_else(|e| panic!("{name}: {e}"))
+        };
+        for (i, g) in g.iter().enumerate().filter(|(i, _)| is_float(&inputs[*i])) {
+            golden.check(&format!("{name}/grad{i}"), g, tolerance);
+        }
+        // ⟨gradient, direction⟩ is the derivative along it.
+        let directions: Vec<Array> = inputs
+            .iter()
+            .map(|x| {
+                if is_float(x) {
+                    (Array::arange(x.size(), DType::F32) * 2.1 + 0.4)
+                        .sin()
+                        .reshape(x.shape())
+                } else {
+                    Array::zeros_like(x)
+                }
+            })
+            .collect();
+        let along = {
+            let f = f.clone();
+            jvp(
+                move |x: &Vec<Array>| loss(&f, x),
+                (&inputs,),
+                (&directions,),
+            )
+            .unwrap_or_else(|e| panic!("{name}: {e}"))
+            .1
+        };
+        let product: f64 = g
+            .iter()
+            .zip(&directions)
+            .filter(|(g, _)| is_float(g))
+            .map(|(g, d)| {
+                numbers(g)
+                    .iter()
+                    .zip(numbers(d))
+                    .map(|(g, d)| g * d)
+                    .sum::<f64>()
+            })
+            .sum();
+        let along: f64 = along.item().unwrap();
+        assert!(near(product, along), "{name}: jvp {along}, vjp {product}");
+    }
+
+    for positions in [false, true] {
+        let examples: Vec<Vec<Array>> = (0..3)
+            .map(|k| inputs.iter().map(|x| example(x, k, positions)).collect())
+            .collect();
+        let mapped: Vec<bool> = inputs.iter().map(|x| is_float(x) || positions).collect();
+        let batch: Vec<Array> = (0..inputs.len())
+            .map(|i| {
+                if mapped[i] {
+                    stacked(&examples.iter().map(|e| e[i].clone()).collect::<Vec<_>>())
+                } else {
+                    inputs[i].clone()
+                }
+            })
+            .collect();
+        if !mapped.contains(&true) {
+            continue;
+        }
+        let g = f.clone();
+        let axes = ByPath(move |path: &str| {
+            let i: usize = path.trim_matches(['[', ']']).parse().unwrap();
+            mapped[i].then_some(0)
+        });
+        let y = jit(vmap(move |x: &Vec<Array>| g(x)).in_axes((axes,)))(&batch)
+            .unwrap_or_else(|e| panic!("{name}: vmap: {e}"));
+        for (k, e) in examples.iter().enumerate() {
+            for (all, one) in y.iter().zip(f(e).unwrap()) {
+                let (all, one) = (numbers(all), numbers(&one));
+                for (i, x) in one.iter().enumerate() {
+                    let y = all[k * one.len() + i];
+                    assert!(near(*x, y), "{name}: example {k}: loop {x}, vmap {y}");
+                }
+            }
+        }
+    }
+}
+
+fn dims(d: &[usize]) -> Dims {
+    d.into()
+}
+
+const MODES: [(&str, GatherScatterMode); 3] = [
+    ("clip", GatherScatterMode::Clip),
+    ("fill", GatherScatterMode::FillOrDrop),
+    ("promise", GatherScatterMode::PromiseInBounds),
+];
+
+fn gathering(numbers: GatherDimensionNumbers, sizes: &[usize], mode: GatherScatterMode) -> Case {
+    let mut gather = Gather::new(numbers, dims(sizes)).mode(mode);
+    gather.fill_value = Some(0.5.into());
+    Arc::new(move |x| Ok(vec![x[0].gather(&x[1], gather.clone())]))
+}
+
+#[test]
+fn gather_in_every_mode() {
+    let golden = Golden::open("index");
+    let points = GatherDimensionNumbers {
+        collapsed_slice_dims: dims(&[0, 1]),
+        start_index_map: dims(&[0, 1]),
+        ..Default::default()
+    };
+    let windows = GatherDimensionNumbers {
+        offset_dims: dims(&[0, 2]),
+        start_index_map: dims(&[1, 0]),
+        ..Default::default()
+    };
+    for (label, mode) in MODES {
+        let f = gathering(points.clone(), &[1, 1], mode);
+        check(&golden, &format!("gather/points/{label}"), NEAR, f);
+        let f = gathering(windows.clone(), &[2, 3], mode);
+        check(&golden, &format!("gather/windows/{label}"), NEAR, f);
+    }
+    let batched = GatherDimensionNumbers {
+        offset_dims: dims(&[1]),
+        start_index_map: dims(&[1]),
+        operand_batching_dims: dims(&[0]),
+        start_indices_batching_dims: dims(&[1]),
+        ..Default::default()
+    };
+    let f = gathering(batched, &[1, 2], GatherScatterMode::Clip);
+    check(&golden, "gather/batched", NEAR, f);
+}
+
+#[test]
+fn scatter_in_every_mode() {
+    let golden = Golden::open("index");
+    let kinds = [
+        ("set", ScatterKind::Set),
+        ("add", ScatterKind::Add),
+        ("sub", ScatterKind::Sub),
+        ("mul", ScatterKind::Mul),
+        ("min", ScatterKind::Min),
+        ("max", ScatterKind::Max),
+    ];
+    let scattering = |kind, numbers: &ScatterDimensionNumbers, mode, unique| -> Case {
+        let mut scatter = Scatter::new(kind, numbers.clone()).mode(mode);
+        scatter.unique_indices = unique;
+        Arc::new(move |x| Ok(vec![x[0].scatter(&x[1], &x[2], scatter.clone())]))
+    };
+    let points = ScatterDimensionNumbers {
+        inserted_window_dims: dims(&[0, 1]),
+        scatter_dims_to_operand_dims: dims(&[0, 1]),
+        ..Default::default()
+    };
+    let windows = ScatterDimensionNumbers {
+        update_window_dims: dims(&[0, 2]),
+        scatter_dims_to_operand_dims: dims(&[1, 0]),
+        ..Default::default()
+    };
+    for (label, mode) in MODES {
+        for (name, kind) in kinds {
+            // The promise of uniqueness changes the derivative's program, not its value.
+            for unique in [false, true] {
+                if unique && !matches!(kind, ScatterKind::Set | ScatterKind::Mul) {
+                    continue;
+                }
+                let f = scattering(kind, &points, mode, unique);
+                check(&golden, &format!("scatter/{name}/{label}"), NEAR, f);
+                let f = scattering(kind, &windows, mode, unique);
+                check(&golden, &format!("scatter_windows/{name}/{label}"), NEAR, f);
+            }
+        }
+    }
+    let batched = ScatterDimensionNumbers {
+        update_window_dims: dims(&[1]),
+        scatter_dims_to_operand_dims: dims(&[1]),
+        operand_batching_dims: dims(&[0]),
+        scatter_indices_batching_dims: dims(&[1]),
+        ..Default::default()
+    };
+    let f = scattering(ScatterKind::Add, &batched, GatherScatterMode::Clip, false);
+    check(&golden, "scatter/batched", NEAR, f);
+}
+
+#[test]
+fn products_of_several_updates_differentiate_through_zeros() {
+    let numbers = ScatterDimensionNumbers {
+        inserted_window_dims: dims(&[0]),
+        scatter_dims_to_operand_dims: dims(&[0]),
+        ..Default::default()
+    };
+    let at = Array::from([[0i32], [0], [1], [1], [2]]);
+    let f = move |u: &Array| {
+        let x = Array::from([2f32, 3., 5.]);
+        let y = x.scatter(&at, u, Scatter::new(ScatterKind::Mul, numbers.clone()));
+        (y * Array::from([1f32, 10., 100.])).sum(())
+    };
+    // 2·u0·u1 + 30·u2·u3 + 500·u4
+    let g = grad(f)(&Array::from([3f32, 0., 4., 7., 0.])).unwrap();
+    assert_eq!(g.to_vec::<f32>().unwrap(), [0.0, 6.0, 210.0, 120.0, 500.0]);
+}
+
+#[test]
+fn the_last_of_several_updates_stays_and_has_the_gradient() {
+    let numbers = ScatterDimensionNumbers {
+        inserted_window_dims: dims(&[0]),
+        scatter_dims_to_operand_dims: dims(&[0]),
+        ..Default::default()
+    };
+    let f = move |x: &Array, u: &Array| {
+        let at = Array::from([[1i32], [1], [9]]);
+        x.scatter(&at, u, Scatter::new(ScatterKind::Set, numbers.clone()))
+    };
+    let (x, u) = (Array::from([1f32, 2., 3.]), Array::from([7f32, 8., 9.]));
+    assert_eq!(f(&x, &u).to_vec::<f32>().unwrap(), [1.0, 8.0, 3.0]);
+    let (_, back) = vjp(f, (&x, &u)).unwrap();
+    let (dx, du) = back(&Array::from([1f32, 10., 100.])).unwrap();
+    assert_eq!(dx.to_vec::<f32>().unwrap(), [1.0, 0.0, 100.0]);
+    assert_eq!(du.to_vec::<f32>().unwrap(), [0.0, 10.0, 0.0]);
+}
+
+#[test]
+fn order_along_an_axis() {
+    let golden = Golden::open("index");
+    let one = |f: fn(&Array, isize) -> Array, axis: isize| -> Case {
+        Arc::new(move |x| Ok(vec![f(&x[0], axis)]))
+    };
+    for axis in [0, 1] {
+        check(
+            &golden,
+            &format!("sort/{axis}"),
+            NEAR,
+            one(Array::sort, axis),
+        );
+        check(
+            &golden,
+            &format!("argsort/{axis}"),
+            NEAR,
+            one(Array::argsort, axis),
+        );
+        for (name, kind) in [
+            ("sum", CumulativeKind::Sum),
+            ("prod", CumulativeKind::Prod),
+            ("max", CumulativeKind::Max),
+            ("min", CumulativeKind::Min),
+            ("logsumexp", CumulativeKind::LogSumExp),
+        ] {
+            for reverse in [false, true] {
+                let name = format!("cum{name}/{axis}/{}", u8::from(reverse));
+                let f: Case = Arc::new(move |x| Ok(vec![x[0].cumulative(kind, axis, reverse)]));
+                check(&golden, &name, NEAR, f);
+            }
+        }
+    }
+    check(&golden, "sort/special", NEAR, one(Array::sort, 0));
+    check(
+        &golden,
+        "sort/keys",
+        NEAR,
+        Arc::new(|x| sort_together(x, 0, 2)),
+    );
+    let top = |k| -> Case {
+        Arc::new(move |x: &Vec<Array>| {
+            let (values, positions) = x[0].top_k(k);
+            Ok(vec![values, positions])
+        })
+    };
+    check(&golden, "top_k", NEAR, top(3));
+    check(
+        &golden,
+        "top_k/special",
+        NEAR,
+        Arc::new(|x| Ok(vec![x[0].top_k(4).0])),
+    );
+    check(
+        &golden,
+        "median",
+        NEAR,
+        Arc::new(|x| Ok(vec![x[0].median(1)])),
+    );
+    let q = Array::from([0f32, 0.3, 0.77, 1.0]);
+    check(
+        &golden,
+        "quantile",
+        NEAR,
+        Arc::new(move |x| Ok(vec![x[0].quantile(&q, 0)])),
+    );
+    check(
+        &golden,
+        "quantile/all",
+        NEAR,
+        Arc::new(|x| Ok(vec![x[0].quantile(0.4, ())])),
+    );
+    check(
+        &golden,
+        "percentile",
+        NEAR,
+        Arc::new(|x| Ok(vec![x[0].percentile(35.0, 1)])),
+    );
+    for (side, right) in [("left", false), ("right", true)] {
+        let f: Case = Arc::new(move |x| Ok(vec![x[0].searchsorted(&x[1], right)]));
+        check(&golden, &format!("searchsorted/{side}"), NEAR, f);
+    }
+}
+
+#[test]
+fn running_sums_of_exponentials_bear_infinities() {
+    let x = Array::from([f32::NEG_INFINITY, 0.0, f32::NEG_INFINITY, 1.0]);
+    let f = |x: &Array| {
+        let y = x.cumlogsumexp(0);
+        (y.gt(-1e30).select(&y, 0.0)).sum(())
+    };
+    let g = grad(f)(&x).unwrap().to_vec::<f32>().unwrap();
+    assert!(g.iter().all(|g| g.is_finite()), "{g:?}");
+}
