@@ -162,7 +162,7 @@ fn check(golden: &Golden, name: &str, tolerance: Tolerance, f: Case) {
             continue;
         }
         let g = f.clone();
-        let axes = ByPath(move |path: &str| {
+        let axes = by_path(move |path| {
             let i: usize = path.trim_matches(['[', ']']).parse().unwrap();
             mapped[i].then_some(0)
         });
