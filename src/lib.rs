@@ -56,6 +56,7 @@ mod guide {
         )*};
     }
     chapters! {
+        "from-jax.md"
         "transformations.md"
         "write-an-array-type.md"
         "add-a-primitive.md"
