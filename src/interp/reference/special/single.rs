@@ -22,13 +22,13 @@ const fn bits(word: u32) -> f32 {
 }
 
 /// `2^n`, for `n` in the range of normal exponents.
-#[inline]
+#[inline(always)]
 fn pow2(n: i32) -> f32 {
     bits(((n + 127) as u32) << 23)
 }
 
 /// `e^x`.
-#[inline]
+#[inline(always)]
 pub(super) fn exp(x: f32) -> f32 {
     // Comparisons instead of `clamp`, so that a NaN stays.
     let x = if x < EXP_LO { EXP_LO } else { x };
@@ -58,7 +58,7 @@ pub(super) fn exp(x: f32) -> f32 {
 }
 
 /// `ln x`.
-#[inline]
+#[inline(always)]
 pub(super) fn log(x: f32) -> f32 {
     // A denormal is brought among the normal numbers.
     let (scaled, shift) = if x < f32::MIN_POSITIVE {
@@ -95,7 +95,7 @@ pub(super) fn log(x: f32) -> f32 {
 }
 
 /// `ln(1 + x)`.
-#[inline]
+#[inline(always)]
 pub(super) fn log1p(x: f32) -> f32 {
     // √2 − 1, the end of the interval of the rational approximation.
     if x.abs() < bits(0x3ED4_13CD) {
@@ -132,7 +132,7 @@ pub(super) fn log1p(x: f32) -> f32 {
 }
 
 /// `tanh x`.
-#[inline]
+#[inline(always)]
 pub(super) fn tanh(x: f32) -> f32 {
     let magnitude = x.abs();
     if magnitude < 4e-4 {
@@ -169,7 +169,7 @@ pub(super) fn tanh(x: f32) -> f32 {
 }
 
 /// `e^x − 1`, which for small `x` is `tanh(x/2) · (e^x + 1)`.
-#[inline]
+#[inline(always)]
 pub(super) fn expm1(x: f32) -> f32 {
     let half = x * 0.5;
     if half.abs() < f32::MIN_POSITIVE {
@@ -182,13 +182,13 @@ pub(super) fn expm1(x: f32) -> f32 {
 }
 
 /// The logistic function `1 / (1 + e^−x)`.
-#[inline]
+#[inline(always)]
 pub(super) fn logistic(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
 }
 
 /// The error function.
-#[inline]
+#[inline(always)]
 pub(super) fn erf(x: f32) -> f32 {
     if x.abs() >= bits(0x4075_47CB) {
         return 1f32.copysign(x);
@@ -220,7 +220,7 @@ pub(super) fn erf(x: f32) -> f32 {
 }
 
 /// The complementary error function `1 − erf x`.
-#[inline]
+#[inline(always)]
 pub(super) fn erfc(x: f32) -> f32 {
     let magnitude = x.abs();
     let square = x * x;
@@ -306,7 +306,7 @@ const ERF_INV: [[f32; 9]; 2] = [
 
 /// The inverse of the error function: M. Giles, "Approximating the erfinv function" (GPU
 /// Computing Gems, 2012).
-#[inline]
+#[inline(always)]
 pub(super) fn erf_inv(x: f32) -> f32 {
     if x.abs() == 1.0 {
         return x * f32::INFINITY;
