@@ -98,6 +98,22 @@ impl Key {
         })
     }
 
+    /// As many independent keys as asked for: [`Key::split`] for a number that is not known to the compiler.
+    #[track_caller]
+    #[must_use]
+    pub fn split_vec(&self, n: usize) -> Vec<Key> {
+        with_location(here(), || {
+            let words = self.blocks([n]);
+            let nth = |i| {
+                Key::made(|| {
+                    let (a, b) = words.as_ref().map_err(Clone::clone)?;
+                    Ok(pair(&pick(a, i, n), &pick(b, i, n)))
+                })
+            };
+            (0..n).map(nth).collect()
+        })
+    }
+
     /// A batch of `n` independent keys, for `vmap` or `scan`.
     #[track_caller]
     #[must_use]
