@@ -11,6 +11,8 @@ pub mod array;
 pub mod dispatch;
 pub mod error;
 pub mod interp;
+pub mod nn;
+pub mod optim;
 pub mod random;
 pub mod rules;
 pub mod trace;
@@ -34,6 +36,8 @@ pub mod prelude {
         array::{Array, Aval, DType},
         dispatch::{Any, ArrayValue, Dense, Rules, quaxify},
         error::{Error, Result},
+        nn,
+        optim::{self, Optimiser},
         random,
         rules::LoraArray,
         trace::{Jaxpr, op},
