@@ -1,7 +1,7 @@
 //! Random numbers equal those of JAX (`tests/golden/make_random.py`), eagerly, under `jit` and under `vmap`.
 
 use quaxide::prelude::*;
-use quaxide::random::Key;
+use quaxide::random::{Choice, Key};
 
 const GOLDEN: &str = include_str!("golden/random.txt");
 
@@ -73,6 +73,18 @@ fn checksum(bits: &[u64]) -> u64 {
         .fold(0, |sum, (b, i)| sum.wrapping_add(b.wrapping_mul(2 * i + 1)))
 }
 
+fn grid() -> Array {
+    Array::arange(60, DType::F32).reshape([4, 5, 3])
+}
+
+fn weights() -> Array {
+    Array::from([0.1f32, 0.2, 0.05, 0.4, 0.25])
+}
+
+fn logits() -> Array {
+    (Array::arange(12, DType::F32) + 1.0).log().reshape([3, 4])
+}
+
 /// What a case draws.
 fn draw(name: &str, key: &Key, shape: &[usize], dtype: DType) -> Option<Array> {
     let spec = (shape, dtype);
@@ -127,6 +139,23 @@ fn draw(name: &str, key: &Key, shape: &[usize], dtype: DType) -> Option<Array> {
         "lognormal" => random::lognormal(key, 0.5, spec),
         "maxwell" => random::maxwell(key, spec),
         "triangular" => random::triangular(key, -1.0, 0.25, 2.0, spec),
+        "permutation" => random::permutation(key, 1000),
+        "permutation_large" => random::permutation(key, 3000),
+        "permutation_axis0" => random::shuffle(key, &grid(), 0),
+        "permutation_axis1" => random::shuffle(key, &grid(), 1),
+        "permutation_independent" => random::shuffle_independent(key, &grid(), 1),
+        "choice" => random::choice(key, 50, shape),
+        "choice_array" => random::choice(key, Choice::from(&grid()).axis(1), [6, 2]),
+        "choice_no_replace" => random::choice(key, Choice::from(50).without_replacement(), [20]),
+        "choice_p" => random::choice(key, Choice::from(5).weights(&weights()), shape),
+        "choice_p_no_replace" => {
+            let from = Choice::from(5).weights(&weights()).without_replacement();
+            random::choice(key, from, [3])
+        }
+        "categorical" => random::categorical(key, &logits(), -1, ()),
+        "categorical_axis0" => random::categorical(key, &logits(), 0, ()),
+        "categorical_many" => random::categorical(key, &logits(), -1, [1000]),
+        "categorical_no_replace" => random::categorical_distinct(key, &logits(), -1, [2]),
         "gamma" => random::gamma(key, 2.5, spec),
         "gamma_small" => random::gamma(key, 0.3, spec),
         "loggamma" => random::loggamma(key, 0.3, spec),

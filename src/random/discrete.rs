@@ -101,7 +101,13 @@ pub fn randint(key: &Key, draw: impl Draw, low: impl Operand, high: impl Operand
     })
 }
 
-fn integers(key: &Key, shape: &Dims, dtype: DType, low: &Array, high: &Array) -> Result<Array> {
+pub(super) fn integers(
+    key: &Key,
+    shape: &Dims,
+    dtype: DType,
+    low: &Array,
+    high: &Array,
+) -> Result<Array> {
     if !dtype.is_integer() {
         return Err(Error::dtype(format!(
             "`random::randint` draws integers, not {dtype}"

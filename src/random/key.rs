@@ -228,7 +228,7 @@ fn encrypt(words: [&Array; 4]) -> Result<(Array, Array)> {
 }
 
 /// Element `i` of the first axis, of size `n`.
-fn pick(x: &Array, i: usize, n: usize) -> Array {
+pub(super) fn pick(x: &Array, i: usize, n: usize) -> Array {
     let chosen = Array::arange(n, DType::U32).eq(i);
     let rest = x.ndim().saturating_sub(1);
     let chosen = chosen.reshape(

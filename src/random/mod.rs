@@ -18,6 +18,7 @@
 //! Numbers equal JAX 0.10.2's on a CPU with fused multiply-add, for integers, `f16`, `bf16`, `f32` and `f64`; `tests/random.rs`
 //! says of each function whether the last bit is included.
 
+mod choice;
 mod continuous;
 mod discrete;
 mod gamma;
@@ -25,6 +26,9 @@ mod key;
 mod rng;
 pub mod threefry;
 
+pub use choice::{
+    Choice, categorical, categorical_distinct, choice, permutation, shuffle, shuffle_independent,
+};
 pub use continuous::*;
 pub use discrete::*;
 pub use gamma::*;
