@@ -6,6 +6,7 @@ mod index;
 mod random;
 mod reduce;
 mod shape;
+mod slicing;
 mod sort;
 pub mod special;
 mod window;
@@ -43,6 +44,20 @@ pub fn apply(op: &Op, x: &[Arc<Buffer>], results: &[Aval]) -> Result<Buffers> {
         Op::Iota(p) => shape::iota(p)?,
         Op::Reduce(p) => reduce::reduce(p, operand(0)?, out?)?,
         Op::DotGeneral(p) => contract::dot_general(p, operand(0)?, operand(1)?, out?)?,
+        Op::Squeeze(p) => slicing::squeeze(operand(0)?, &p.dimensions)?,
+        Op::Slice(p) => slicing::slice(p, operand(0)?, out?)?,
+        Op::DynamicSlice(_) => {
+            slicing::dynamic_slice(operand(0)?, x.get(1..).unwrap_or_default(), out?)?
+        }
+        Op::DynamicUpdateSlice(_) => {
+            let starts = x.get(2..).unwrap_or_default();
+            slicing::dynamic_update_slice(operand(0)?, operand(1)?, starts, out?)?
+        }
+        Op::Concatenate(p) => slicing::concatenate(p, x, out?)?,
+        Op::Pad(p) => slicing::pad(p, operand(0)?, operand(1)?, out?)?,
+        Op::Rev(p) => slicing::rev(operand(0)?, &p.dimensions)?,
+        Op::Clamp(_) => slicing::clamp(operand(0)?, operand(1)?, operand(2)?, out?)?,
+        Op::BitcastConvertType(_) => slicing::bitcast(operand(0)?, out?)?,
         Op::Threefry2x32(_) => return random::threefry2x32(x, results),
         Op::RandomGamma(p) => random::gamma(*p, operand(0)?, operand(1)?, out?)?,
         Op::RandomGammaGrad(_) => random::gamma_grad(operand(0)?, operand(1)?, out?)?,

@@ -19,6 +19,7 @@ mod index;
 mod random;
 mod reduce;
 mod shape;
+mod slicing;
 mod sort;
 
 pub use call::*;
@@ -28,6 +29,7 @@ pub use index::*;
 pub use random::*;
 pub use reduce::*;
 pub use shape::*;
+pub use slicing::*;
 pub use sort::*;
 
 /// The types of an equation's results.
@@ -286,11 +288,12 @@ macro_rules! ops {
 }
 
 ops! {
-    inline { Unary, Binary, SelectN, StopGradient, Threefry2x32, RandomGamma, RandomGammaGrad }
+    inline { Unary, Binary, SelectN, StopGradient, DynamicUpdateSlice, Clamp, Threefry2x32, RandomGamma, RandomGammaGrad }
     boxed {
         IntegerPow, ConvertElementType, Component,
         Transpose, BroadcastInDim, Reshape, Iota, Reduce,
         DotGeneral,
+        Squeeze, Slice, DynamicSlice, Concatenate, Pad, Rev, BitcastConvertType,
         Gather, Scatter, Sort, TopK, Cumulative,
         Jit,
     }
