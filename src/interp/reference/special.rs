@@ -2,9 +2,9 @@
 //!
 //! The elementary ones of `f32` and `f64` ([`exp`], [`log`], [`log1p`], [`expm1`], [`tanh`],
 //! [`logistic`], [`erf`], [`erfc`], [`erf_inv`]) are those of XLA's CPU back end rounding for
-//! rounding, so that what is sampled from them equals what `jax.random` samples. (For `f64` XLA
-//! takes the logarithm, `erf` and the trigonometric functions from the system; here `erf` and
-//! `erfc` of `f64` are the `libm` crate's.) For `f16` and `bf16` XLA computes in `f32` and rounds.
+//! rounding, so that what is sampled from them equals what `jax.random` samples. (For `f64` XLA takes the logarithm, `erf` and the
+//! trigonometric functions from the system; `erf` here is that of glibc to version 2.40, the others are the system's. `erfc` of
+//! `f64` is the `libm` crate's.) For `f16` and `bf16` XLA computes in `f32` and rounds.
 //! Those of the gamma, beta and Bessel families are computed in `f64` for every dtype.
 //!
 //! The elementary ones are inlined without a call, and are made of fused multiply-adds, comparisons and integer operations: a loop
@@ -70,7 +70,7 @@ elementary! {
     /// The logistic function `1 / (1 + e^−x)`.
     logistic = single::logistic, double::logistic;
     /// The error function.
-    erf = single::erf, libm::erf;
+    erf = single::erf, double::erf;
     /// The complementary error function `1 − erf x`.
     erfc = single::erfc, libm::erfc;
     /// The inverse of the error function: infinite at `±1`, NaN beyond.

@@ -149,6 +149,147 @@ pub(super) fn logistic(x: f64) -> f64 {
     1.0 / (1.0 + exp(-x))
 }
 
+/// `c₀ + c₁ x + c₂ x² + …`, summed by pairs: `(c₀ + c₁ x) + x² (c₂ + c₃ x) + …`.
+fn paired<const N: usize>(x: f64, coefficients: [f64; N]) -> f64 {
+    let (x2, x4) = (x * x, (x * x) * (x * x));
+    let powers = [1.0, x2, x4, x4 * x2, x4 * x4];
+    let pairs = coefficients.chunks(2).zip(powers);
+    pairs
+        .map(|(pair, power)| match *pair {
+            [a, b] => power * (a + x * b),
+            [a] => power * a,
+            _ => 0.0,
+        })
+        .reduce(|sum, term| sum + term)
+        .unwrap_or_default()
+}
+
+/// The error function: the rational approximations of Sun's fdlibm, in the order of operations of glibc, which XLA calls.
+pub(super) fn erf(x: f64) -> f64 {
+    let magnitude = x.abs();
+    if x.is_nan() {
+        return x;
+    }
+    // The ends of the intervals are those of fdlibm, which compares high words.
+    if magnitude < 0.843_75 {
+        if magnitude < 2f64.powi(-28) {
+            const SLOPE: f64 = 0.128_379_167_095_512_6;
+            return x + SLOPE * x;
+        }
+        let square = x * x;
+        let ratio = paired(
+            square,
+            [
+                0.128_379_167_095_512_56,
+                -0.325_042_107_247_001_5,
+                -0.028_481_749_575_598_51,
+                -0.005_770_270_296_489_442,
+                -2.376_301_665_665_016_3e-5,
+            ],
+        ) / paired(
+            square,
+            [
+                1.0,
+                0.397_917_223_959_155_35,
+                0.065_022_249_988_767_3,
+                0.005_081_306_281_875_766,
+                0.000_132_494_738_004_321_64,
+                -3.960_228_278_775_368e-6,
+            ],
+        );
+        return x + x * ratio;
+    }
+    let positive = if magnitude < 1.25 {
+        let s = magnitude - 1.0;
+        let ratio = paired(
+            s,
+            [
+                -0.002_362_118_560_752_659_4,
+                0.414_856_118_683_748_33,
+                -0.372_207_876_035_701_3,
+                0.318_346_619_901_161_75,
+                -0.110_894_694_282_396_68,
+                0.035_478_304_325_618_236,
+                -0.002_166_375_594_868_791,
+            ],
+        ) / paired(
+            s,
+            [
+                1.0,
+                0.106_420_880_400_844_23,
+                0.540_397_917_702_171,
+                0.071_828_654_414_196_27,
+                0.126_171_219_808_761_64,
+                0.013_637_083_912_029_05,
+                0.011_984_499_846_799_107,
+            ],
+        );
+        0.845_062_911_510_467_5 + ratio
+    } else if magnitude < 6.0 {
+        let s = 1.0 / (magnitude * magnitude);
+        let ratio = if magnitude < f64::from_bits(0x4006_DB6E_0000_0000) {
+            paired(
+                s,
+                [
+                    -0.009_864_944_034_847_148,
+                    -0.693_858_572_707_181_8,
+                    -10.558_626_225_323_291,
+                    -62.375_332_450_326_006,
+                    -162.396_669_462_573_47,
+                    -184.605_092_906_711_04,
+                    -81.287_435_506_306_6,
+                    -9.814_329_344_169_145,
+                ],
+            ) / paired(
+                s,
+                [
+                    1.0,
+                    19.651_271_667_439_257,
+                    137.657_754_143_519_04,
+                    434.565_877_475_229_23,
+                    645.387_271_733_267_9,
+                    429.008_140_027_567_83,
+                    108.635_005_541_779_44,
+                    6.570_249_770_319_282,
+                    -0.060_424_415_214_858_1,
+                ],
+            )
+        } else {
+            paired(
+                s,
+                [
+                    -0.009_864_942_924_700_1,
+                    -0.799_283_237_680_523,
+                    -17.757_954_917_754_752,
+                    -160.636_384_855_821_92,
+                    -637.566_443_368_389_6,
+                    -1_025.095_131_611_077_2,
+                    -483.519_191_608_651_4,
+                ],
+            ) / paired(
+                s,
+                [
+                    1.0,
+                    30.338_060_743_482_46,
+                    325.792_512_996_573_9,
+                    1_536.729_586_084_437,
+                    3_199.858_219_508_595_5,
+                    2_553.050_406_433_164_4,
+                    474.528_541_206_955_37,
+                    -22.440_952_446_585_82,
+                ],
+            )
+        };
+        // The square of the upper half of the digits is exact.
+        let head = f64::from_bits(magnitude.to_bits() & !0xFFFF_FFFF);
+        let rest = (head - magnitude) * (head + magnitude) + ratio;
+        1.0 - (-head * head - 0.562_5).exp() * rest.exp() / magnitude
+    } else {
+        1.0
+    };
+    positive.copysign(x)
+}
+
 /// The centre, `w < 6.25`.
 const ERF_INV_CENTRE: [f64; 23] = [
     -3.644_412_064_017_82e-21,
