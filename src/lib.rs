@@ -39,7 +39,7 @@ pub mod prelude {
         nn,
         optim::{self, Optimiser},
         random,
-        rules::LoraArray,
+        rules::{LoraArray, LoraConfig, adapters, loraify, unloraify},
         trace::{Jaxpr, op},
         transform::{
             Call, by_path, eval_shape, grad, hessian, jacfwd, jacrev, jit, jvp, linearize,

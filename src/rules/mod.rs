@@ -3,4 +3,4 @@
 pub mod algebra;
 mod lora;
 
-pub use lora::LoraArray;
+pub use lora::{LoraArray, LoraConfig, adapters, loraify, unloraify};

@@ -38,6 +38,49 @@ pub fn map2<T: PyTree>(a: &T, b: &T, mut f: impl FnMut(&Array, &Array) -> Array)
     super::unflatten(a, xs.iter().zip(&ys).map(|(x, y)| f(x, y)).collect())
 }
 
+/// The leaves that `keep` picks by path and value, and the others: two trees of the same structure, with symbolic zeros where a leaf
+/// is in the other tree.
+///
+/// ```
+/// use quaxide::prelude::*;
+/// let layer = nn::Linear::new(2, 3, &random::key(0));
+/// let (weights, biases) = tree::partition(&layer, |path, _| path.ends_with(".weight"));
+/// assert_eq!((tree::count(&weights), tree::count(&biases)), (6, 3));
+/// let whole = tree::combine(&weights, &biases).unwrap();
+/// assert_eq!(tree::count(&whole), 9);
+/// ```
+pub fn partition<T: PyTree>(t: &T, mut keep: impl FnMut(&str, &Array) -> bool) -> (T, T) {
+    let mut picked = vec![];
+    t.flatten(&mut Flat::new(View::Components, &mut |path, x| {
+        picked.push(keep(path, x));
+    }));
+    let side = |wanted: bool| {
+        let mut flags = picked.iter();
+        super::map(t, |x| match (flags.next(), x.aval()) {
+            (Some(flag), Ok(a)) if *flag != wanted => Array::symbolic_zero(a),
+            _ => x.clone(),
+        })
+    };
+    (side(true), side(false))
+}
+
+/// One tree from two: each leaf of the first, or of the second where the first has a symbolic zero. An error if their structures
+/// differ.
+pub fn combine<T: PyTree>(a: &T, b: &T) -> Result<T> {
+    map2(a, b, |x, y| {
+        if x.is_symbolic_zero() { y } else { x }.clone()
+    })
+}
+
+/// The number of elements of all leaves, symbolic zeros left out: of a model, how many parameters it has.
+pub fn count<T: PyTree>(t: &T) -> usize {
+    let sizes = super::leaves(t).into_iter();
+    sizes
+        .filter(|x| !x.is_symbolic_zero())
+        .map(|x| x.size())
+        .sum()
+}
+
 /// A place in a tree, by its path as [`super::leaves_with_paths`] writes it. Made by [`at`].
 #[derive(Clone, Debug)]
 pub struct At<'t, T> {
