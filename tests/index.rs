@@ -4,7 +4,7 @@
 mod support;
 
 use quaxide::{
-    array::{Dims, sort_together},
+    array::{Dims, one_hot, sort_together},
     op::{
         CumulativeKind, Gather, GatherDimensionNumbers, GatherScatterMode, Scatter,
         ScatterDimensionNumbers, ScatterKind,
@@ -407,4 +407,63 @@ fn running_sums_of_exponentials_bear_infinities() {
     };
     let g = grad(f)(&x).unwrap().to_vec::<f32>().unwrap();
     assert!(g.iter().all(|g| g.is_finite()), "{g:?}");
+}
+
+#[test]
+fn elements_picked_by_position() {
+    let golden = Golden::open("index");
+    for axis in [0, 1] {
+        let clip: Case =
+            Arc::new(move |x| Ok(vec![x[0].take_mode(&x[1], axis, GatherScatterMode::Clip)]));
+        check(&golden, &format!("take/{axis}/clip"), NEAR, clip);
+        let inside: Case = Arc::new(move |x| Ok(vec![x[0].take(&x[1], axis)]));
+        check(&golden, &format!("take/{axis}/inside"), NEAR, inside);
+        let filled: Case = Arc::new(move |x| {
+            let y = x[0].take(&x[1], axis);
+            Ok(vec![y.eq(&y).select(&y, 0.25)])
+        });
+        check(&golden, &format!("take/{axis}"), NEAR, filled);
+    }
+    let along = |axis| -> Case { Arc::new(move |x| Ok(vec![x[0].take_along_axis(&x[1], axis)])) };
+    check(&golden, "take_along/0", NEAR, along(0));
+    check(&golden, "take_along/broadcast", NEAR, along(1));
+    check(
+        &golden,
+        "one_hot",
+        NEAR,
+        Arc::new(|x| Ok(vec![one_hot(&x[0], 4)])),
+    );
+    check(
+        &golden,
+        "bincount",
+        NEAR,
+        Arc::new(|x| Ok(vec![x[0].bincount(5)])),
+    );
+    check(
+        &golden,
+        "nonzero",
+        NEAR,
+        Arc::new(|x| x[0].gt(0.5).nonzero(9)),
+    );
+    check(
+        &golden,
+        "unique",
+        NEAR,
+        Arc::new(|x| Ok(vec![x[0].unique(6)])),
+    );
+    check(
+        &golden,
+        "unique/nan",
+        NEAR,
+        Arc::new(|x| Ok(vec![x[0].unique(4)])),
+    );
+    let condition = Array::from([true, false, false, true]);
+    let x = Array::from([[1f32, 2.], [3., 4.], [5., 6.], [7., 8.]]);
+    let y = x.compress(&condition, 0).to_vec::<f32>().unwrap();
+    assert_eq!(y, [1.0, 2.0, 7.0, 8.0]);
+    let e = jit(|c: &Array| Ok(c.nonzero(None)?[0].clone()))(&condition).unwrap_err();
+    assert!(
+        e.to_string().contains("size") && e.to_string().contains("index.rs"),
+        "{e}"
+    );
 }

@@ -6,6 +6,7 @@ mod construct;
 pub(crate) mod dtype;
 mod methods;
 mod operators;
+mod selection;
 mod sorting;
 mod value;
 
@@ -16,6 +17,7 @@ pub use methods::IntoAxes;
 pub(crate) use methods::normalise_axis;
 pub use operators::Operand;
 pub(crate) use operators::{broadcast_shapes, fail};
+pub use selection::{one_hot, one_hot_as};
 pub use sorting::sort_together;
 pub(crate) use value::DynValue;
 

@@ -135,7 +135,20 @@ SORTED = np.float32([-1.5, -0.2, -0.2, 0.1, 1.2, np.inf, np.nan])
 for side in ("left", "right"):
     case(f"searchsorted/{side}", lambda a, v: jnp.searchsorted(a, v, side=side), SORTED, np.append(wave((3, 3)).ravel(), np.float32([-0.2, np.nan, np.inf, 1.2])), grad=False)
 
-# Later sections are added above this line.
+# Selection.
+PICK = rows([[2, -1, 0], [7, 1, -5]])
+for axis in (0, 1):
+    case(f"take/{axis}", lambda x, i: jnp.take(x, i, axis=axis, fill_value=0.25), X, PICK, grad=False)
+    case(f"take/{axis}/inside", lambda x, i: jnp.take(x, i, axis=axis), X, rows([[2, -1, 0], [3, 1, -3]]))
+    case(f"take/{axis}/clip", lambda x, i: jnp.take(x, i, axis=axis, mode="clip"), X, PICK)
+case("take_along/0", lambda x, i: jnp.take_along_axis(x, i, axis=0), X, rows([[3, 0, -1, 2, 1], [0, 0, 1, -4, 3]]))
+case("take_along/broadcast", lambda x, i: jnp.take_along_axis(x, i, axis=1), X, rows([[3, 0, -1]]))
+case("one_hot", lambda i: jax.nn.one_hot(i, 4), rows([[2, -1], [0, 4]]), grad=False)
+case("bincount", lambda i: jnp.bincount(i, length=5), rows([2, 2, -1, 0, 9, 4, 2]), grad=False)
+case("nonzero", lambda x: jnp.nonzero(x > 0.5, size=9), X, grad=False)
+case("unique", lambda i: jnp.unique(i, size=6), rows([[4, 4, 2], [0, 2, 9]]), grad=False)
+case("unique/nan", lambda x: jnp.unique(x, size=4), np.float32([np.nan, 1, np.nan, 1, 0]), grad=False)
+
 arrays = {k: np.array(v, order="C") for k, v in sorted(arrays.items())}
 path = HERE / "index.safetensors"
 save_file(arrays, path, metadata={"made_by": json.dumps(PINNED, sort_keys=True)})

@@ -587,7 +587,7 @@ impl Scatter {
     fn mul_tangent(&self, x: &Array, indices: &Array, u: &Array, du: &Array) -> Result<Array> {
         let (a, b) = (x.aval()?, u.aval()?);
         let zero = u.eq(0.0);
-        let filled = zero.select(&Array::ones_like(u), u);
+        let filled = zero.select(Array::ones_like(u), u);
         let product = bind(self.clone(), &[x, indices, &filled]);
         let count = self.with_kind(ScatterKind::Add);
         let zeros = bind(
@@ -607,7 +607,7 @@ impl Scatter {
         let alone = zeros.eq(1.0) & &zero;
         let coefficient = zeros
             .eq(0.0)
-            .select(&others, &alone.select(&product, &nothing));
+            .select(&others, alone.select(&product, &nothing));
         Ok(du * coefficient)
     }
 
@@ -632,7 +632,7 @@ impl Scatter {
         let references = count(&ones);
         let shared = 1.0 / (&updates + 1.0);
         let of_update = successful.select(
-            &retained.select(&shared, &(1.0 / updates.maximum(1.0))),
+            retained.select(&shared, &(1.0 / updates.maximum(1.0))),
             &none,
         );
         let of_operand = (retained.select(&shared, &none) - 1.0) / references.maximum(1.0);
@@ -750,7 +750,7 @@ impl Primitive for Scatter {
                 } else if self.unique_indices {
                     Some(read())
                 } else {
-                    Some(self.winners(&a, indices, &b).select(&read(), &zeros))
+                    Some(self.winners(&a, indices, &b).select(read(), &zeros))
                 };
                 (dx, du)
             }

@@ -272,7 +272,7 @@ impl Cumulative {
             let inside = inside.broadcast_in_dim(&a.shape, [self.axis]);
             let shifted = |v: &Array| rows(v, &from, self.axis);
             // Where nothing came before, a number is combined with itself and the result is not used: no NaN arises there.
-            let before = (inside.select(&shifted(&x), &x), shifted(&t));
+            let before = (inside.select(shifted(&x), &x), shifted(&t));
             let (y, dy) = self.combine((&before.0, &before.1), (&x, &t));
             x = inside.select(&y, &x);
             t = inside.select(&dy, &t);
@@ -284,7 +284,7 @@ impl Cumulative {
 
 /// 0 in the place of infinities.
 fn finite_or_zero(x: &Array) -> Array {
-    bind(Unary::IsFinite, &[x]).select(x, &Array::zeros_like(x))
+    bind(Unary::IsFinite, &[x]).select(x, Array::zeros_like(x))
 }
 
 /// The slices of `x` at positions along an axis that are known to lie inside; positions of one axis.
