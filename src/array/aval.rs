@@ -20,18 +20,18 @@ pub struct Aval {
 
 impl Aval {
     /// A strongly typed abstract value.
-    pub fn new(shape: impl Into<Dims>, dtype: DType) -> Aval {
+    pub fn new(shape: impl IntoDims, dtype: DType) -> Aval {
         Aval {
-            shape: shape.into(),
+            shape: shape.into_dims(),
             dtype,
             weak_type: false,
         }
     }
 
     /// The same element type, weakness included, with another shape.
-    pub fn with_shape(&self, shape: impl Into<Dims>) -> Aval {
+    pub fn with_shape(&self, shape: impl IntoDims) -> Aval {
         Aval {
-            shape: shape.into(),
+            shape: shape.into_dims(),
             ..self.clone()
         }
     }

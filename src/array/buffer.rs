@@ -1,6 +1,6 @@
 //! Buffers: the numbers of a concrete array, shared, with strides.
 
-use super::{Aval, DType, Dims, Element, Scalar, aval::size_of, dtype::with_dtype};
+use super::{Aval, DType, Dims, Element, IntoDims, Scalar, aval::size_of, dtype::with_dtype};
 use crate::error::{Error, Result};
 use half::{bf16, f16};
 use num_complex::Complex;
@@ -137,7 +137,7 @@ pub struct Buffer {
 
 impl Buffer {
     /// A row-major buffer. An error if the number of elements is not that of the shape.
-    pub fn new<T: Stored>(shape: impl Into<Dims>, elements: Vec<T>) -> Result<Buffer> {
+    pub fn new<T: Stored>(shape: impl IntoDims, elements: Vec<T>) -> Result<Buffer> {
         Buffer::from_data(Aval::new(shape, T::DTYPE), T::data(elements))
     }
 
@@ -354,8 +354,8 @@ impl Buffer {
     }
 
     /// The same elements under another shape of as many; free where they lie in row-major order.
-    pub fn reshape(&self, shape: impl Into<Dims>) -> Result<Buffer> {
-        let shape = shape.into();
+    pub fn reshape(&self, shape: impl IntoDims) -> Result<Buffer> {
+        let shape = shape.into_dims();
         if size_of(&shape) != self.len() {
             return Err(Error::shape(format!(
                 "cannot reshape {} to {:?}",

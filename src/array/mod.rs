@@ -3,6 +3,7 @@
 pub(crate) mod aval;
 pub(crate) mod buffer;
 mod construct;
+mod display;
 pub(crate) mod dtype;
 mod methods;
 mod operators;
@@ -26,7 +27,7 @@ use crate::{
     trace::{self, Identity, Traced},
 };
 use dtype::with_dtype;
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 /// An n-dimensional array: numbers, a variable of a program that is being traced, an array-ish value, a symbolic zero, or an error.
 ///
@@ -262,23 +263,5 @@ impl Array {
         with_dtype!(b.dtype(), T => {
             Ok(b.to_vec::<T>()?.into_iter().map(|x| f64::from_scalar(x.into())).collect())
         })
-    }
-}
-
-/// A short description: type, and first numbers of a concrete array.
-impl fmt::Debug for Array {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Repr::Dense(b) => {
-                write!(f, "Array({} ", b.aval())?;
-                let x = self.to_f64_vec().unwrap_or_default();
-                f.debug_list().entries(x.iter().take(12)).finish()?;
-                f.write_str(if x.len() > 12 { "…)" } else { ")" })
-            }
-            Repr::Traced(t) => write!(f, "Traced({})", t.aval),
-            Repr::Value(v) => f.write_str(&v.describe()),
-            Repr::Zero(a) => write!(f, "Zero({a})"),
-            Repr::Error(e) => write!(f, "{e:?}"),
-        }
     }
 }
