@@ -343,3 +343,26 @@ fn what_cannot_be_drawn_is_an_error() {
     assert!(errors[6].contains("vmap"), "{}", errors[6]);
     assert!(Key::from_data(Array::zeros([3], DType::U32)).is_err());
 }
+
+#[test]
+fn a_sampler_is_a_short_program() {
+    let jaxpr = make_jaxpr(|key: &Key| random::normal(key, [3]))(&random::key(0)).unwrap();
+    insta::assert_snapshot!(jaxpr, @r"
+    { lambda ; a:u32[2]. let
+        b:u32[1] = slice[limit_indices=(1,) start_indices=(0,) strides=None] a
+        c:u32[] = squeeze[dimensions=(0,)] b
+        d:u32[1] = slice[limit_indices=(2,) start_indices=(1,) strides=None] a
+        e:u32[] = squeeze[dimensions=(0,)] d
+        f:u32[3] = iota[dimension=0 dtype=uint32 shape=(3,) sharding=None]
+        g:u32[3] h:u32[3] = threefry2x32 c e 0:u32[] f
+        i:u32[3] = xor g h
+        j:u32[3] = shift_right_logical i 9:u32[]
+        k:f32[3] = convert_element_type[new_dtype=float32 weak_type=False] j
+        l:f32[3] = mul k 1.1920928955078125e-07:f32[]
+        m:f32[3] = mul l 2.0:f32[]
+        n:f32[3] = add m -0.9999999403953552:f32[]
+        o:f32[3] = erf_inv n
+        p:f32[3] = mul o 1.4142135381698608:f32[]
+      in (p,) }
+    ");
+}

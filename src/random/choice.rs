@@ -204,7 +204,7 @@ fn chosen(key: &Key, choice: &Choice, n: usize, shape: &Dims) -> Result<Array> {
     if choice.replace {
         let cumulative = p.cumsum(0);
         let u = constant(1.0, a.dtype) - unit(key, &flat, a.dtype);
-        let total = pick(&cumulative, n.saturating_sub(1), n);
+        let total = pick(&cumulative, n.saturating_sub(1));
         // Beyond the end only for weights that are no probabilities.
         let index = cumulative.searchsorted(&(total * u), false);
         return Ok(index.minimum(n.saturating_sub(1)));

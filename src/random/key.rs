@@ -6,7 +6,7 @@ use crate::{
     error::{Error, Result},
     trace::{
         bind, bind_all, here,
-        op::{Binary, Threefry2x32},
+        op::{Binary, Concatenate, Slice, Squeeze, Threefry2x32},
         with_location,
     },
 };
@@ -88,13 +88,8 @@ impl Key {
     #[must_use]
     pub fn split<const N: usize>(&self) -> [Key; N] {
         with_location(here(), || {
-            let words = self.blocks([N]);
-            std::array::from_fn(|i| {
-                Key::made(|| {
-                    let (a, b) = words.as_ref().map_err(Clone::clone)?;
-                    Ok(pair(&pick(a, i, N), &pick(b, i, N)))
-                })
-            })
+            let keys = self.split_n(N);
+            std::array::from_fn(|i| keys.nth(i))
         })
     }
 
@@ -103,15 +98,14 @@ impl Key {
     #[must_use]
     pub fn split_vec(&self, n: usize) -> Vec<Key> {
         with_location(here(), || {
-            let words = self.blocks([n]);
-            let nth = |i| {
-                Key::made(|| {
-                    let (a, b) = words.as_ref().map_err(Clone::clone)?;
-                    Ok(pair(&pick(a, i, n), &pick(b, i, n)))
-                })
-            };
-            (0..n).map(nth).collect()
+            let keys = self.split_n(n);
+            (0..n).map(|i| keys.nth(i)).collect()
         })
+    }
+
+    /// The `i`-th key of a batch.
+    fn nth(&self, i: usize) -> Key {
+        Key::made(|| Ok(pick(self.data.ok()?, i)))
     }
 
     /// A batch of `n` independent keys, for `vmap` or `scan`.
@@ -188,7 +182,7 @@ impl Key {
     /// The two words of a single key.
     fn words(&self) -> Result<[Array; 2]> {
         let data = self.single()?;
-        Ok([pick(data, 0, 2), pick(data, 1, 2)])
+        Ok([pick(data, 0), pick(data, 1)])
     }
 
     /// The blocks of the counters 0, 1, … under this key, in a shape.
@@ -227,27 +221,29 @@ fn encrypt(words: [&Array; 4]) -> Result<(Array, Array)> {
     Ok((a, b))
 }
 
-/// Element `i` of the first axis, of size `n`.
-pub(super) fn pick(x: &Array, i: usize, n: usize) -> Array {
-    let chosen = Array::arange(n, DType::U32).eq(i);
-    let rest = x.ndim().saturating_sub(1);
-    let chosen = chosen.reshape(
-        std::iter::once(n)
-            .chain((0..rest).map(|_| 1))
-            .collect::<Dims>(),
-    );
-    chosen.select(x, 0).reduce_sum([0])
+/// Place `i` of the first axis, which has it.
+pub(super) fn pick(x: &Array, i: usize) -> Array {
+    let mut start_indices = Dims::from_elem(0, x.ndim());
+    let mut limit_indices: Dims = x.shape().iter().copied().collect();
+    if let (Some(start), Some(limit)) = (start_indices.first_mut(), limit_indices.first_mut()) {
+        (*start, *limit) = (i, i + 1);
+    }
+    let slice = Slice {
+        start_indices,
+        limit_indices,
+        strides: None,
+    };
+    let dimensions = Dims::from_slice(&[0]);
+    bind(Squeeze { dimensions }, &[&bind(slice, &[x])])
 }
 
 /// Two arrays under a new last axis.
 fn pair(a: &Array, b: &Array) -> Array {
-    let shape: Dims = b.shape().iter().copied().chain([2]).collect();
-    let last = shape.len() - 1;
-    let wide = |x: &Array| match x.ndim() {
-        0 => x.clone(),
-        _ => x.broadcast_in_dim(&shape, (0..last).collect::<Dims>()),
-    };
-    Array::iota(&shape, last, DType::U32)
-        .eq(0)
-        .select(wide(a), wide(b))
+    let shape: Dims = b.shape().iter().copied().chain([1]).collect();
+    let dimension = shape.len() - 1;
+    let [a, b] = [a, b].map(|x| {
+        let kept = (0..x.ndim()).collect::<Dims>();
+        x.broadcast_in_dim(&shape, kept)
+    });
+    bind(Concatenate { dimension }, &[&a, &b])
 }
