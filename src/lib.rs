@@ -19,7 +19,7 @@ pub mod trace;
 pub mod transform;
 pub mod tree;
 
-pub use array::{Array, Aval, DType, Dims};
+pub use array::{Array, Aval, DType, Dims, numpy};
 pub use dispatch::{ArrayValue, Rules, quaxify};
 pub use error::{Error, ErrorKind, Result};
 pub use quaxide_derive::PyTree;
@@ -33,7 +33,7 @@ pub use tree::{PyTree, Static};
 /// What programs usually need: `use quaxide::prelude::*;`.
 pub mod prelude {
     pub use crate::{
-        array::{Array, Aval, DType},
+        array::{Array, Aval, DType, numpy},
         dispatch::{Any, ArrayValue, Dense, Rules, quaxify},
         error::{Error, Result},
         nn,

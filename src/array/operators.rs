@@ -186,6 +186,12 @@ pub(crate) fn fail(e: Error) -> Array {
     Array::error(e)
 }
 
+/// The array that `f` makes, with all that it is made of attributed to the caller's line; in the error state if `f` fails.
+#[track_caller]
+pub(crate) fn attempt(f: impl FnOnce() -> Result<Array>) -> Array {
+    trace::with_location(trace::here(), || f().unwrap_or_else(fail))
+}
+
 /// A binary primitive on operands that broadcast and promote.
 #[track_caller]
 pub(crate) fn broadcasting(op: Binary, a: &Array, b: &Array) -> Array {

@@ -1,0 +1,15 @@
+//! Functions named as in `jax.numpy`, for what reads better as a function than as a method of [`Array`].
+//!
+//! Operands broadcast and promote; axes may be counted from the end; a function that is given operands that do not fit returns
+//! an array in the error state, at the caller's line.
+
+mod create;
+mod einsum;
+mod logic;
+mod rearrange;
+mod statistics;
+
+pub use create::*;
+pub use einsum::*;
+pub use rearrange::*;
+pub use statistics::average;
