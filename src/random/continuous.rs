@@ -334,3 +334,42 @@ pub fn triangular(
         Ok(u.lt(rise / span).select(below, above))
     })
 }
+
+/// The Maxwell distribution with a random sign, scaled and moved. Floats.
+#[track_caller]
+pub fn double_sided_maxwell(
+    key: &Key,
+    loc: impl Operand,
+    scale: impl Operand,
+    draw: impl Draw,
+) -> Array {
+    drawn(|| {
+        let (shape, dtype) = floats("double_sided_maxwell", draw)?;
+        let (loc, scale) = (parameter(loc, dtype), parameter(scale, dtype));
+        check_shape("double_sided_maxwell", &shape, &[&loc, &scale])?;
+        let [key_m, key_s] = key.split();
+        let length = maxwell(&key_m, (&shape, dtype));
+        let sign = super::rademacher(&key_s, (&shape, dtype));
+        Ok(sign * length * scale + loc)
+    })
+}
+
+/// The inverse Gaussian (Wald) distribution of a mean, with scale 1. Floats.
+///
+/// J. Michael, W. Schucany and R. Haas, "Generating random variates using transformations with multiple roots" (1976).
+#[track_caller]
+pub fn wald(key: &Key, mean: impl Operand, draw: impl Draw) -> Array {
+    drawn(|| {
+        let (shape, dtype) = floats("wald", draw)?;
+        let mean = parameter(mean, dtype);
+        check_shape("wald", &shape, &[&mean])?;
+        let mean = mean.broadcast_to(&shape);
+        let [key_n, key_u] = key.split();
+        let y = real_normal(&key_n, &shape, dtype).square();
+        let u = unit(&key_u, &shape, dtype);
+        let square = mean.square();
+        let root = (&mean * 4.0 * &y + &square * y.square()).sqrt();
+        let x = &mean + &square * &y / 2.0 - &mean / 2.0 * root;
+        Ok(u.le(&mean / (&mean + &x)).select(&x, &square / &x))
+    })
+}

@@ -55,7 +55,12 @@ pub fn rademacher(key: &Key, draw: impl Draw) -> Array {
                 "{dtype} has no −1 for `random::rademacher`"
             )));
         }
-        let heads = unit(key, &shape, DType::F32).lt(0.5);
+        // JAX has 64-bit types only where one half is an `f64` too.
+        let float = match dtype {
+            DType::I64 | DType::F64 | DType::C128 => DType::F64,
+            _ => DType::F32,
+        };
+        let heads = unit(key, &shape, float).lt(0.5);
         Ok(heads.astype(dtype) * 2 - 1)
     })
 }
