@@ -60,6 +60,7 @@ mod guide {
         )*};
     }
     chapters! {
+        "all-of-quaxide.md"
         "from-jax.md"
         "transformations.md"
         "write-an-array-type.md"

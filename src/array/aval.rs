@@ -89,10 +89,20 @@ impl fmt::Display for Aval {
 }
 
 /// The shape of an array. Of an array in error it has no axes, and indexing it by number gives 0 rather than a panic.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Shape {
     pub(crate) dims: Dims,
     pub(crate) error: bool,
+}
+
+/// The sizes, as a list: `[2, 3]`.
+impl fmt::Debug for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.error {
+            return f.write_str("[an array in error]");
+        }
+        write!(f, "{:?}", &self.dims[..])
+    }
 }
 
 impl Deref for Shape {
