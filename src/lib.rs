@@ -11,6 +11,7 @@ pub mod array;
 pub mod dispatch;
 pub mod error;
 pub mod interp;
+pub mod io;
 pub mod nn;
 pub mod optim;
 pub mod random;
@@ -36,7 +37,7 @@ pub mod prelude {
         array::{Array, Aval, DType, numpy},
         dispatch::{Any, ArrayValue, Dense, Rules, quaxify},
         error::{Error, Result},
-        nn,
+        io, nn,
         optim::{self, Optimiser},
         random,
         rules::{LoraArray, LoraConfig, adapters, loraify, unloraify},
