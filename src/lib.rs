@@ -1,8 +1,20 @@
-//! Quaxide: array programs, reinterpreted.
+//! Array programs, reinterpreted.
 //!
-//! A function of arrays is traced into a program ([`make_jaxpr`]); [`quaxify`] reinterprets it on values that are not plain arrays;
+//! A function of [`Array`]s is traced into a program ([`make_jaxpr`]); [`quaxify`] reinterprets it on values that are not plain arrays;
 //! equality saturation plans it; an interpreter runs it. [`grad`], [`vmap`], [`jit`] and the other transformations compose with it
 //! in any order.
+//!
+#![doc = concat!("```\n", include_str!("../examples/readme.rs"), "```")]
+//!
+//! Where to go from here:
+//!
+//! - `use quaxide::prelude::*;` brings in what programs usually need: see [`prelude`].
+//! - [`Array`] has the operators and the functions of `jax.numpy`, [`transform`] what takes functions, [`tree`] what a model is.
+//! - [`dispatch`] is about values and their rules: [`ArrayValue`] shows a small one.
+//! - [`nn`], [`optim`], [`random`]: layers, optimisers, random numbers.
+//! - [`Error`] says what failed, where in your file, and what would work.
+//!
+//! The guide in `docs/guide` tells all of Quaxide on one page, and how to come from JAX.
 
 // Derived code names the crate by its name, in the crate's own tests too.
 extern crate self as quaxide;
