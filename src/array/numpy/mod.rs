@@ -1,4 +1,4 @@
-//! Functions named as in `jax.numpy`, for what reads better as a function than as a method of [`Array`].
+//! Functions named as in `jax.numpy`, for what reads better as a function than as a method of [`Array`](crate::Array).
 //!
 //! Operands broadcast and promote; axes may be counted from the end; a function that is given operands that do not fit returns
 //! an array in the error state, at the caller's line.
