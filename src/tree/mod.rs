@@ -5,9 +5,11 @@
 
 mod edit;
 mod impls;
+mod summary;
 
 pub use edit::*;
 pub use impls::Static;
+pub use summary::summary;
 
 use crate::{
     array::{Array, DynValue},
