@@ -89,7 +89,8 @@ pub trait Args: PyTree {
     label = "expected a function from references to trees, `Fn(&A, &B, ..) -> R`",
     note = "parameters are references: `fn loss(model: &Model, x: &Array) -> Array`",
     note = "closures say their types: `|x: &Array| x.sin()`",
-    note = "the result is a tree of arrays (`#[derive(PyTree)]`), or a `Result` of one"
+    note = "parameters and result are trees of arrays (`#[derive(PyTree)]`); the result may be a `Result` of one",
+    note = "a number is no tree: make it an `Array`, or `Static(..)` to fix it at trace time"
 )]
 pub trait Function<A: Args> {
     /// The tree that it returns.
