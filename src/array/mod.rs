@@ -10,6 +10,7 @@ pub mod numpy;
 mod operators;
 mod selection;
 mod sorting;
+mod special;
 mod value;
 
 pub use aval::{Aval, Dims, IntoDims, Shape};

@@ -1,8 +1,8 @@
 //! Random numbers, bit for bit those of `jax.random` with its default generator.
 //!
 //! There is no hidden state: a [`Key`] determines what is drawn with it, wherever and whenever, so a key is used once and
-//! [split](Key::split) for more. Every function here is made of [`Array`] operators and of one primitive, `threefry2x32`; keys are
-//! trees; so all of it works under `jit`, `vmap`, `grad` and `scan`.
+//! [split](Key::split) for more. Every function here is made of [`Array`] operators and of two primitives, `threefry2x32` and
+//! `random_gamma`; keys are trees; so all of it works under `jit`, `vmap`, `grad` and `scan`.
 //!
 //! ```
 //! use quaxide::prelude::*;
@@ -15,8 +15,14 @@
 //! A function takes `shape`, and draws in its default element type (`f32`, or `i32`), or `(shape, dtype)`.
 //! The order of the other arguments is `jax.random`'s.
 //!
-//! Numbers equal JAX 0.10.2's on a CPU with fused multiply-add, for integers, `f16`, `bf16`, `f32` and `f64`; `tests/random.rs`
-//! says of each function whether the last bit is included.
+//! # What equals JAX
+//!
+//! Keys, bits, integers, truth values, permutations and choices equal JAX 0.10.2's on every machine. So do, to the last bit, the
+//! floats of `f16`, `bf16`, `f32` and `f64` drawn from [`uniform`], [`normal`], [`truncated_normal`], [`exponential`], [`gumbel`],
+//! [`laplace`], [`logistic`], [`cauchy`], [`weibull_min`], [`rayleigh`], [`lognormal`] and [`triangular`], wherever JAX runs on a CPU
+//! with fused multiply-add and both take the `f64` logarithm and the tangent from the same system library. [`gamma`] and its family
+//! do for most shapes: JAX starts from a reciprocal root that the CPU estimates. [`maxwell`], [`wald`] and [`ball`] differ in the last
+//! bits here and there, where XLA fuses products into sums. `tests/random.rs` says which is which.
 
 mod choice;
 mod continuous;

@@ -451,25 +451,6 @@ pub(super) fn unary(u: Unary, x: &Buffer, out: &Aval) -> Result<Buffer> {
         bool => try_map::<bool, bool>(name, x, out, |v| (u == Unary::Not).then_some(!v)))
 }
 
-/// A function of two floats that is computed in `f64`.
-pub(super) fn floats(
-    x: &Buffer,
-    y: &Buffer,
-    out: &Aval,
-    f: impl Fn(f64, f64) -> f64,
-) -> Result<Buffer> {
-    match x.dtype() {
-        DType::F16 => zip(x, y, out, |x: f16, y: f16| {
-            f16::from_f64(f(x.to_f64(), y.to_f64()))
-        }),
-        DType::BF16 => zip(x, y, out, |x: bf16, y: bf16| {
-            bf16::from_f64(f(x.to_f64(), y.to_f64()))
-        }),
-        DType::F64 => zip(x, y, out, f),
-        _ => zip(x, y, out, |x: f32, y: f32| f(x.into(), y.into()) as f32),
-    }
-}
-
 pub(super) fn binary(b: Binary, x: &Buffer, y: &Buffer, out: &Aval) -> Result<Buffer> {
     use std::cmp::Ordering::{Equal, Greater, Less};
     let name = crate::trace::op::Op::from(b).name();

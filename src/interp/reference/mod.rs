@@ -60,7 +60,7 @@ pub fn apply(op: &Op, x: &[Arc<Buffer>], results: &[Aval]) -> Result<Buffers> {
         Op::BitcastConvertType(_) => slicing::bitcast(operand(0)?, out?)?,
         Op::Threefry2x32(_) => return random::threefry2x32(x, results),
         Op::RandomGamma(p) => random::gamma(*p, operand(0)?, operand(1)?, out?)?,
-        Op::RandomGammaGrad(_) => random::gamma_grad(operand(0)?, operand(1)?, out?)?,
+        Op::Special(p) => special::apply(*p, x, out?)?,
         Op::Gather(p) => index::gather(p, operand(0)?, operand(1)?, out?)?,
         Op::Scatter(p) => index::scatter(p, operand(0)?, operand(1)?, operand(2)?, out?)?,
         Op::Sort(p) => return sort::sort(p, x, results),

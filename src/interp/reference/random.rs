@@ -1,6 +1,6 @@
 //! The random number generator.
 
-use super::{elementwise, special};
+use super::special;
 use crate::{
     array::{Aval, Buffer, DType, Data, Stored, buffer::try_vec},
     error::{Error, Result},
@@ -159,8 +159,4 @@ pub(super) fn gamma(p: RandomGamma, keys: &Buffer, alpha: &Buffer, out: &Aval) -
         _ => gammas::<f32>(p, &keys, alpha)?,
     };
     Buffer::from_data(out.clone(), data)
-}
-
-pub(super) fn gamma_grad(alpha: &Buffer, sample: &Buffer, out: &Aval) -> Result<Buffer> {
-    elementwise::floats(alpha, sample, out, special::gamma::random_gamma_grad)
 }

@@ -11,6 +11,7 @@
 //! over one of them in a function with `#[target_feature(enable = "avx2,fma")]` becomes a vector loop of 0.3 to 2 ns an element.
 //! Without that feature each multiply-add is a call into the system's library, 20 times slower.
 
+mod apply;
 pub mod bessel;
 pub mod complex;
 mod double;
@@ -76,6 +77,8 @@ elementary! {
     /// The inverse of the error function: infinite at `±1`, NaN beyond.
     erf_inv = single::erf_inv, double::erf_inv;
 }
+
+pub(super) use apply::apply;
 
 /// The number next to `from` in the direction of `to`, at the width of the type.
 pub trait NextAfter: Sized {

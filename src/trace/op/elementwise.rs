@@ -2,7 +2,7 @@
 
 use super::{
     Arg, Avals, Axes, BatchAxis, Batched, Inner, Jvp, Labels, Op, Param, Params, Prim, Primitive,
-    Tangent, add_tangents, cotangent, move_axis, not_linear, one, operands,
+    Special, Tangent, add_tangents, cotangent, move_axis, not_linear, one, operands,
 };
 use crate::{
     array::{Array, Aval, DType, Kind},
@@ -384,10 +384,7 @@ impl Unary {
             Erfc => t * (-2.0 / std::f64::consts::PI.sqrt() * (-x.square()).exp()),
             ErfInv => t * (std::f64::consts::PI.sqrt() / 2.0 * y.square().exp()),
             Lgamma => t * x.digamma(),
-            Digamma => {
-                return Err(Error::unsupported("`digamma` has no derivative here")
-                    .note("its derivative is the trigamma function, `polygamma(1, x)`"));
-            }
+            Digamma => t * x.polygamma(1),
             BesselI0e => t * (x.bessel_i1e() - x.sign() * y),
             BesselI1e => {
                 let safe = x.eq(0.0).select(&Array::ones_like(x), x);
@@ -577,10 +574,8 @@ impl Binary {
                 full(t * ((-y + (x - 1.0) * y.log() - x.lgamma()).exp() * sign))
             }
             Igamma | Igammac => {
-                return Err(Error::unsupported(format!(
-                    "`{}` has no derivative in its first operand here",
-                    self.name()
-                )));
+                let sign = if self == Igamma { 1.0 } else { -1.0 };
+                full(t * (bind(Special::IgammaGradA, &[x, y]) * sign))
             }
             _ => return Ok(None),
         }))

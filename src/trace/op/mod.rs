@@ -21,6 +21,7 @@ mod reduce;
 mod shape;
 mod slicing;
 mod sort;
+mod special;
 
 pub use call::*;
 pub use contract::*;
@@ -31,6 +32,7 @@ pub use reduce::*;
 pub use shape::*;
 pub use slicing::*;
 pub use sort::*;
+pub use special::*;
 
 /// The types of an equation's results.
 pub type Avals = SmallVec<[Aval; 1]>;
@@ -288,7 +290,7 @@ macro_rules! ops {
 }
 
 ops! {
-    inline { Unary, Binary, SelectN, StopGradient, DynamicUpdateSlice, Clamp, Threefry2x32, RandomGamma, RandomGammaGrad }
+    inline { Unary, Binary, SelectN, StopGradient, DynamicUpdateSlice, Clamp, Threefry2x32, RandomGamma, Special }
     boxed {
         IntegerPow, ConvertElementType, Component,
         Transpose, BroadcastInDim, Reshape, Iota, Reduce,

@@ -1,8 +1,8 @@
 //! The random number generator, and rejection sampling on top of it, as primitives.
 
 use super::{
-    Arg, Avals, Axes, BatchAxis, Batched, Inner, Jvp, Param, Params, Prim, Primitive, Tangent,
-    batch_elementwise, batch_to_front,
+    Arg, Avals, Axes, BatchAxis, Batched, Inner, Jvp, Param, Params, Prim, Primitive, Special,
+    Tangent, batch_to_front,
     elementwise::{batch_operands, common_shape},
     not_linear, one, operands,
 };
@@ -17,8 +17,6 @@ use smallvec::smallvec;
 pub const THREEFRY2X32: Prim<Threefry2x32> = Prim::new("threefry2x32");
 /// `random_gamma`
 pub const RANDOM_GAMMA: Prim<RandomGamma> = Prim::new("random_gamma");
-/// `random_gamma_grad`
-pub const RANDOM_GAMMA_GRAD: Prim<RandomGammaGrad> = Prim::new("random_gamma_grad");
 
 /// The Threefry-2x32 block function, element by element: `key 0, key 1, counter 0, counter 1`, all `u32` of one shape or of rank 0
 /// (which stands for every element), to two `u32`.
@@ -109,9 +107,9 @@ impl Primitive for RandomGamma {
                 _ => f64::from(f32::MIN_POSITIVE),
             };
             let sample = sample.eq(0.0).select(tiny, sample);
-            bind(RandomGammaGrad, &[a, &sample]) / sample
+            bind(Special::RandomGammaGrad, &[a, &sample]) / sample
         } else {
-            bind(RandomGammaGrad, &[a, &y])
+            bind(Special::RandomGammaGrad, &[a, &y])
         };
         one(y, Some(slope * t))
     }
@@ -123,50 +121,6 @@ impl Primitive for RandomGamma {
         let keys = batch_to_front(keys, *dk, axis.size);
         let a = batch_to_front(a, *da, axis.size);
         Ok((vec![bind(*self, &[&keys, &a])], vec![Some(0)]))
-    }
-    fn axes(&self, _: &[&Aval]) -> Axes {
-        Axes::Opaque
-    }
-    fn inner(&self) -> Option<&dyn Inner> {
-        None
-    }
-}
-
-/// The derivative of a sample of a gamma distribution in its shape parameter, the quantile held fixed: `shape parameter, sample`.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub struct RandomGammaGrad;
-
-impl Primitive for RandomGammaGrad {
-    fn name(&self) -> &'static str {
-        "random_gamma_grad"
-    }
-    fn params(&self) -> Params {
-        vec![]
-    }
-    fn infer(&self, x: &[&Aval]) -> Result<Avals> {
-        let x: &[&Aval; 2] = operands(self.name(), x)?;
-        let [a, sample] = x;
-        if !a.dtype.is_float() || a.dtype != sample.dtype {
-            return Err(Error::dtype(format!(
-                "`random_gamma_grad` takes floats of one type, got {a} and {sample}"
-            )));
-        }
-        let weak_type = a.weak_type && sample.weak_type;
-        Ok(smallvec![Aval {
-            weak_type,
-            ..common_shape(self.name(), x)?
-        }])
-    }
-    fn jvp(&self, _: &[Array], _: &[Tangent]) -> Result<Jvp> {
-        Err(Error::unsupported(
-            "the second derivative of a gamma sample in its shape parameter has no closed form",
-        ))
-    }
-    fn transpose(&self, _: &[Tangent], _: &[Arg]) -> Result<Vec<Tangent>> {
-        Err(not_linear(self.name()))
-    }
-    fn batch(&self, x: &[Array], dims: &[Option<usize>], axis: &BatchAxis) -> Result<Batched> {
-        batch_elementwise((*self).into(), x, dims, axis)
     }
     fn axes(&self, _: &[&Aval]) -> Axes {
         Axes::Opaque
