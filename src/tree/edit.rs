@@ -88,7 +88,7 @@ pub struct At<'t, T> {
     path: String,
 }
 
-/// The leaf of a tree at a path. With `View::Values` a whole array-ish value is a leaf.
+/// The leaf of a tree at a path: a whole array-ish value (`.weight`), or a component of one (`.weight.a`).
 ///
 /// ```
 /// use quaxide::prelude::*;
@@ -104,26 +104,33 @@ pub fn at<'t, T: PyTree>(tree: &'t T, path: &str) -> At<'t, T> {
 }
 
 impl<T: PyTree> At<'_, T> {
-    fn find(&self) -> Result<(usize, Array)> {
-        let (mut all, mut found, mut count) = (vec![], None, 0);
-        self.tree
-            .flatten(&mut Flat::new(View::Values, &mut |path, x| {
+    /// The leaf, and its number among the leaves that a view shows.
+    fn find(&self) -> Result<(View, usize, Array)> {
+        let mut all = vec![];
+        for view in [View::Values, View::Components] {
+            let (mut found, mut count) = (None, 0);
+            all.clear();
+            self.tree.flatten(&mut Flat::new(view, &mut |path, x| {
                 if path == self.path {
-                    found = Some((count, x.clone()));
+                    found = Some((view, count, x.clone()));
                 }
                 all.push(path.to_string());
                 count += 1;
             }));
-        found.ok_or_else(|| {
-            let near: Vec<String> = all.into_iter().take(12).collect();
+            if let Some(found) = found {
+                return Ok(found);
+            }
+        }
+        let near: Vec<String> = all.into_iter().take(12).collect();
+        Err(
             Error::tree(format!("the tree has no leaf at `{}`", self.path))
-                .note(format!("its leaves are {}", near.join(", ")))
-        })
+                .note(format!("its leaves are {}", near.join(", "))),
+        )
     }
 
-    /// The leaf there.
+    /// The leaf there. An error if there is none.
     pub fn get(&self) -> Result<Array> {
-        Ok(self.find()?.1)
+        Ok(self.find()?.2)
     }
 
     /// The tree with another leaf there. An error if there is none.
@@ -133,7 +140,7 @@ impl<T: PyTree> At<'_, T> {
 
     /// The tree with `f` applied to the leaf there. An error if there is none.
     pub fn apply(&self, f: impl FnOnce(&Array) -> Array) -> Result<T> {
-        let (wanted, old) = self.find()?;
+        let (view, wanted, old) = self.find()?;
         let new = f(&old);
         let mut count = 0;
         let mut next = |x: &Array| {
@@ -144,8 +151,6 @@ impl<T: PyTree> At<'_, T> {
                 x.clone()
             }
         };
-        Ok(self
-            .tree
-            .unflatten(&mut Leaves::new(View::Values, &mut next)))
+        Ok(self.tree.unflatten(&mut Leaves::new(view, &mut next)))
     }
 }
