@@ -43,17 +43,38 @@ fn links(text: &str) -> Vec<String> {
     found
 }
 
+/// The names by which a page's headings are linked.
+fn anchors(text: &str) -> Vec<String> {
+    let headings = text.lines().filter(|l| l.starts_with('#'));
+    let name = |heading: &str| {
+        let words = heading.trim_start_matches('#').trim().to_lowercase();
+        let kept = words
+            .chars()
+            .filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+        kept.map(|c| if c == ' ' { '-' } else { c })
+            .collect::<String>()
+    };
+    headings.map(name).collect()
+}
+
 #[test]
 fn every_link_leads_somewhere() {
     for page in pages() {
-        let text = read(&page);
-        for link in links(&text) {
-            let target = link.split('#').next().unwrap();
-            if target.is_empty() || target.contains("://") {
+        for link in links(&read(&page)) {
+            let (target, anchor) = link.split_once('#').unwrap_or((&link, ""));
+            if target.contains("://") {
                 continue;
             }
-            let there = page.parent().unwrap().join(target);
+            let there = match target {
+                "" => page.clone(),
+                _ => page.parent().unwrap().join(target),
+            };
             assert!(there.exists(), "{}: broken link {link}", page.display());
+            assert!(
+                anchor.is_empty() || anchors(&read(&there)).iter().any(|a| a == anchor),
+                "{}: no heading for {link}",
+                page.display()
+            );
         }
     }
 }

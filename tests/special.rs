@@ -32,7 +32,9 @@ fn derivatives_are_the_slopes() {
         let h = 1e-5;
         let slope =
             (value(f(&Array::scalar(at + h))) - value(f(&Array::scalar(at - h)))) / (2.0 * h);
-        let forward = jvp(f, (&Array::scalar(at),), (&Array::scalar(1.0),)).unwrap().1;
+        let forward = jvp(f, (&Array::scalar(at),), (&Array::scalar(1.0),))
+            .unwrap()
+            .1;
         let reverse = grad(f)(&Array::scalar(at)).unwrap();
         for derivative in [value(forward), value(reverse)] {
             let error = (derivative - slope).abs() / (1.0 + slope.abs());

@@ -15,11 +15,25 @@ const THRESHOLD: usize = 1000;
 const EDGE: usize = 3;
 
 /// The numbers of a concrete array as NumPy prints them; what else an array may be as its type in a word.
+///
+/// A precision, 8 if not said, is the most digits behind the point; a single number has just so many.
+///
+/// ```
+/// use quaxide::prelude::*;
+/// let x = Array::from([0.5f32, 1.0 / 3.0]);
+/// assert_eq!(format!("{x} {x:.2}, sum {:.2}", x.sum(())), "[0.5        0.33333334] [0.5  0.33], sum 0.83");
+/// ```
 impl fmt::Display for Array {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Repr::Dense(b) if b.shape().is_empty() => f.write_str(&single(b)),
-            Repr::Dense(b) => f.write_str(&text(b, " ", 0, 0)),
+            Repr::Dense(b) if b.shape().is_empty() => match (b.item(), f.precision()) {
+                (Some(Scalar::Float(x)), Some(digits)) => write!(f, "{x:.digits$}"),
+                _ => f.write_str(&single(b)),
+            },
+            Repr::Dense(b) => {
+                let limit = f.precision().unwrap_or(PRECISION);
+                f.write_str(&text(b, limit, " ", 0, 0))
+            }
             Repr::Error(e) => write!(f, "{e}"),
             _ => write!(f, "{self:?}"),
         }
@@ -52,7 +66,7 @@ fn representation(b: &Buffer) -> String {
         let comma = if shape.len() == 1 { "," } else { "" };
         format!("[], shape=({}{comma})", shape.join(", "))
     } else {
-        text(b, ", ", PREFIX.len(), 1)
+        text(b, PRECISION, ", ", PREFIX.len(), 1)
     };
     let last = numbers.lines().last().map_or(0, |l| l.chars().count());
     let space = if last + 2 + dtype.len() + 2 > LINE_WIDTH {
@@ -71,11 +85,12 @@ fn single(b: &Buffer) -> String {
     };
     match b.item() {
         Some(Scalar::Complex(z)) if z.re == 0.0 && z.re.is_sign_positive() => {
-            let im = FloatFormat::new(&[z.im], b.dtype().real(), false).word(z.im);
+            let im = FloatFormat::new(&[z.im], b.dtype().real(), PRECISION, false).word(z.im);
             format!("{}j", im.trim_end_matches('.'))
         }
         Some(Scalar::Complex(z)) => {
-            let part = |v: f64, plus| FloatFormat::new(&[v], b.dtype().real(), plus).word(v);
+            let part =
+                |v: f64, plus| FloatFormat::new(&[v], b.dtype().real(), PRECISION, plus).word(v);
             let (re, im) = (part(z.re, false), part(z.im, true));
             format!(
                 "({}{}j)",
@@ -83,12 +98,12 @@ fn single(b: &Buffer) -> String {
                 im.trim_end_matches('.')
             )
         }
-        _ => zero(text(b, " ", 0, 0)),
+        _ => zero(text(b, PRECISION, " ", 0, 0)),
     }
 }
 
 /// The elements in brackets, as `np.array2string`; `prefix` and `suffix` say how much stands before and behind.
-fn text(b: &Buffer, separator: &str, prefix: usize, suffix: usize) -> String {
+fn text(b: &Buffer, limit: usize, separator: &str, prefix: usize, suffix: usize) -> String {
     if b.is_empty() {
         return "[]".into();
     }
@@ -106,7 +121,7 @@ fn text(b: &Buffer, separator: &str, prefix: usize, suffix: usize) -> String {
     let elements: Vec<Scalar> = with_dtype!(b.dtype(), T => {
         scalars::<T>(b, &offsets)
     });
-    let words = words(&elements, b.dtype(), b.shape().is_empty());
+    let words = words(&elements, b.dtype(), limit, b.shape().is_empty());
     let mut layout = Layout {
         words: words.into_iter(),
         separator,
@@ -185,7 +200,7 @@ impl Layout<'_> {
 }
 
 /// The elements as words of one width.
-fn words(x: &[Scalar], dtype: DType, alone: bool) -> Vec<String> {
+fn words(x: &[Scalar], dtype: DType, limit: usize, alone: bool) -> Vec<String> {
     match dtype.kind() {
         Kind::Bool => {
             let word = |s: &Scalar| match (s, alone) {
@@ -206,13 +221,18 @@ fn words(x: &[Scalar], dtype: DType, alone: bool) -> Vec<String> {
         }
         Kind::Float => {
             let all: Vec<f64> = x.iter().map(|s| s.as_f64().unwrap_or(f64::NAN)).collect();
-            let format = FloatFormat::new(&all, dtype, false);
+            let format = FloatFormat::new(&all, dtype, limit, false);
             all.iter().map(|v| format.word(*v)).collect()
         }
         Kind::Complex => {
             let all: Vec<Complex<f64>> = x.iter().map(|s| s.as_complex()).collect();
             let part = |of: fn(&Complex<f64>) -> f64, plus| {
-                FloatFormat::new(&all.iter().map(of).collect::<Vec<_>>(), dtype.real(), plus)
+                FloatFormat::new(
+                    &all.iter().map(of).collect::<Vec<_>>(),
+                    dtype.real(),
+                    limit,
+                    plus,
+                )
             };
             let (real, imaginary) = (part(|z| z.re, false), part(|z| z.im, true));
             let word = |z: &Complex<f64>| {
@@ -246,6 +266,8 @@ fn shortest(x: f64, dtype: DType) -> f64 {
 /// How all floats of an array are written: `arrayprint.FloatingFormat`.
 struct FloatFormat {
     dtype: DType,
+    /// The most digits behind the point.
+    limit: usize,
     /// Is the sign of those that are not negative shown?
     plus: bool,
     /// Digits of the exponent, if there is one.
@@ -257,7 +279,7 @@ struct FloatFormat {
 }
 
 impl FloatFormat {
-    fn new(x: &[f64], dtype: DType, plus: bool) -> FloatFormat {
+    fn new(x: &[f64], dtype: DType, limit: usize, plus: bool) -> FloatFormat {
         let finite: Vec<f64> = x.iter().copied().filter(|v| v.is_finite()).collect();
         let sizes = finite.iter().map(|v| v.abs()).filter(|v| *v != 0.0);
         let largest = sizes.clone().fold(0.0, f64::max);
@@ -271,6 +293,7 @@ impl FloatFormat {
             largest > 0.0 && (largest >= large || smallest < 1e-4 || largest / smallest > 1000.0);
         let mut format = FloatFormat {
             dtype,
+            limit,
             plus,
             exponent: None,
             precision: 0,
@@ -309,8 +332,9 @@ impl FloatFormat {
     fn positional(&self, x: f64) -> (String, String) {
         let short = format!("{}", shortest(x, self.dtype));
         let fraction = short.split_once('.').map_or(0, |(_, f)| f.len());
-        let text = if fraction > PRECISION {
-            format!("{x:.PRECISION$}")
+        let limit = self.limit;
+        let text = if fraction > limit {
+            format!("{x:.limit$}")
         } else {
             short
         };
@@ -322,8 +346,9 @@ impl FloatFormat {
     fn scientific(&self, x: f64) -> (String, String, String) {
         let short = format!("{:e}", shortest(x, self.dtype));
         let digits = |s: &str| s.split(['.', 'e']).nth(1).map_or(0, str::len);
-        let text = if short.contains('.') && digits(&short) > PRECISION {
-            format!("{x:.PRECISION$e}")
+        let limit = self.limit;
+        let text = if short.contains('.') && digits(&short) > limit {
+            format!("{x:.limit$e}")
         } else {
             short
         };

@@ -265,6 +265,25 @@ macro_rules! binary_operators {
         }
     )*};
 }
+macro_rules! assigning_operators {
+    ($($Trait:ident $method:ident $op:expr;)*) => {$(
+        /// The array is replaced by the result; arrays that shared its numbers keep theirs.
+        impl<T: Operand> ops::$Trait<T> for Array {
+            #[track_caller]
+            fn $method(&mut self, other: T) {
+                *self = arithmetic($op, self, &other.operand(self));
+            }
+        }
+    )*};
+}
+assigning_operators! {
+    AddAssign add_assign Binary::Add;
+    SubAssign sub_assign Binary::Sub;
+    MulAssign mul_assign Binary::Mul;
+    DivAssign div_assign Binary::Div;
+    RemAssign rem_assign Binary::Rem;
+}
+
 binary_operators! {
     Add add Binary::Add;
     Sub sub Binary::Sub;
