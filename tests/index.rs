@@ -4,7 +4,9 @@
 mod support;
 
 use quaxide::{
-    array::{Dims, one_hot, sort_together},
+    array::{
+        Convolution, Dims, Ellipsis, Index, IntoIndex, NewAxis, Pads, Slice, one_hot, sort_together,
+    },
     op::{
         CumulativeKind, Gather, GatherDimensionNumbers, GatherScatterMode, Scatter,
         ScatterDimensionNumbers, ScatterKind,
@@ -17,6 +19,12 @@ use support::golden::{Golden, Tolerance};
 const NEAR: Tolerance = Tolerance {
     relative: 2e-5,
     absolute: 2e-5,
+};
+
+/// For sums that JAX rounds more coarsely.
+const SUMS: Tolerance = Tolerance {
+    relative: 2e-4,
+    absolute: 2e-4,
 };
 
 type Case = Arc<dyn Fn(&Vec<Array>) -> Result<Vec<Array>> + Send + Sync>;
@@ -317,7 +325,7 @@ fn the_last_of_several_updates_stays_and_has_the_gradient() {
 #[test]
 fn order_along_an_axis() {
     let golden = Golden::open("index");
-    let one = |f: fn(&Array, isize) -> Array, axis: isize| -> Case {
+    let one = |f: fn(&Array, i32) -> Array, axis: i32| -> Case {
         Arc::new(move |x| Ok(vec![f(&x[0], axis)]))
     };
     for axis in [0, 1] {
@@ -466,4 +474,118 @@ fn elements_picked_by_position() {
         e.to_string().contains("size") && e.to_string().contains("index.rs"),
         "{e}"
     );
+}
+
+/// The indices of `make_index.py`, under the same names.
+fn index(label: &str, i: &Array, j: &Array) -> Vec<Index> {
+    match label {
+        "int" => 1.into_index(),
+        "ints" => (1, -2, 3).into_index(),
+        "slice" => (1..3, .., -2..).into_index(),
+        "steps" => (
+            Slice::every(2),
+            Slice::new(4, 0, -3),
+            Slice::new(-1, None, -1),
+        )
+            .into_index(),
+        "ellipsis" => (0, Ellipsis, ..-1).into_index(),
+        "newaxis" => (NewAxis, .., 2, NewAxis).into_index(),
+        "array" => i.into_index(),
+        "arrays" => (i, j).into_index(),
+        "together" => (.., i, j).into_index(),
+        "apart" => (i, .., j).into_index(),
+        "scalar_apart" => (i, 1..4, 2).into_index(),
+        "new_between" => (i, NewAxis, j).into_index(),
+        "with_slice" => (i, Slice::new(1, None, 2), 0..4).into_index(),
+        "backwards" => (Slice::every(-2), i).into_index(),
+        "scalars" => (i.index((0, 0)), .., j.index((1, 0))).into_index(),
+        "scalar" => (Ellipsis, j.index((0, 0))).into_index(),
+        "scalar_and_slice" => (1..3, j.index((0, 0)), Slice::every(-1)).into_index(),
+        "empty" => (2..2, i).into_index(),
+        other => panic!("no such index: {other}"),
+    }
+}
+
+#[test]
+fn numpys_indexing_to_read_and_to_write() {
+    let golden = Golden::open("index");
+    let labels: Vec<String> = golden
+        .keys()
+        .iter()
+        .filter_map(|k| {
+            k.strip_prefix("index/")?
+                .strip_suffix("/out0")
+                .map(str::to_owned)
+        })
+        .collect();
+    assert!(labels.len() > 15);
+    for label in labels {
+        let l = label.clone();
+        let read: Case = Arc::new(move |x| Ok(vec![x[0].index(index(&l, &x[1], &x[2]))]));
+        check(&golden, &format!("index/{label}"), NEAR, read);
+        for kind in ["set", "add", "multiply", "min", "max"] {
+            let l = label.clone();
+            if !golden.has(&format!("{kind}/{label}/out0")) {
+                continue;
+            }
+            let write: Case = Arc::new(move |x| {
+                let places = x[0].at(index(&l, &x[1], &x[2]));
+                Ok(vec![match kind {
+                    "set" => places.set(&x[3]),
+                    "add" => places.add(&x[3]),
+                    "multiply" => places.multiply(&x[3]),
+                    "min" => places.min(&x[3]),
+                    _ => places.max(&x[3]),
+                }])
+            });
+            check(&golden, &format!("{kind}/{label}"), NEAR, write);
+        }
+    }
+}
+
+#[test]
+fn convolutions_of_every_kind() {
+    let golden = Golden::open("index");
+    let one = Convolution::new([1, 1]);
+    let cases = [
+        ("valid", one.clone()),
+        ("same", Convolution::new([2, 1]).padding(Pads::Same)),
+        (
+            "dilated",
+            Convolution::new([2, 1])
+                .padding([(1, 2), (-1, 3)])
+                .lhs_dilation([2, 3])
+                .rhs_dilation([3, 2]),
+        ),
+        (
+            "groups",
+            Convolution::new([1, 2])
+                .padding(Pads::Same)
+                .feature_groups(2),
+        ),
+        ("depthwise", Convolution::new([1]).feature_groups(3)),
+        (
+            "batch_groups",
+            Convolution::new([1, 2])
+                .padding([(1, 1), (0, 1)])
+                .batch_groups(2),
+        ),
+        (
+            "layouts",
+            Convolution::new([2, 2])
+                .padding(Pads::SameLower)
+                .layouts("NHWC", "HWIO", "NHWC"),
+        ),
+        (
+            "mixed",
+            Convolution::new([1])
+                .padding([(1, 2)])
+                .layouts("CWN", "WIO", "NWC"),
+        ),
+        ("none", Convolution::new(())),
+    ];
+    for (label, how) in cases {
+        let f: Case = Arc::new(move |x| Ok(vec![x[0].conv_general_dilated(&x[1], &how)]));
+        check(&golden, &format!("conv/{label}"), SUMS, f);
+    }
 }

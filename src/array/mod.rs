@@ -3,8 +3,10 @@
 pub(crate) mod aval;
 pub(crate) mod buffer;
 mod construct;
+mod convolution;
 mod display;
 pub(crate) mod dtype;
+mod index;
 mod methods;
 pub mod numpy;
 mod operators;
@@ -15,7 +17,9 @@ mod value;
 
 pub use aval::{Aval, Dims, IntoDims, Shape};
 pub use buffer::{Buffer, Data, Stored};
+pub use convolution::{Convolution, Pads};
 pub use dtype::{DType, Element, Kind, Scalar, promote_types};
+pub use index::{At, Ellipsis, Index, IndexPart, IntoIndex, NewAxis, Slice};
 pub use methods::IntoAxes;
 pub(crate) use methods::normalise_axis;
 pub use operators::Operand;

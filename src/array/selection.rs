@@ -2,7 +2,7 @@
 
 use super::{
     Array, DType, Dims, IntoDims, Scalar, broadcast_shapes, normalise_axis,
-    operators::{broadcasting, fail},
+    operators::{attempt, broadcasting},
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -12,14 +12,6 @@ use crate::{
     },
 };
 use smallvec::smallvec;
-
-#[track_caller]
-fn or_fail(r: Result<Array>) -> Array {
-    match r {
-        Ok(x) => x,
-        Err(e) => fail(e),
-    }
-}
 
 /// Positions counted from the end made positions from the beginning.
 fn from_the_front(i: &Array, size: usize) -> Result<Array> {
@@ -46,15 +38,15 @@ impl Array {
     /// assert_eq!(y.to_vec::<f32>().unwrap(), [5.0, 6.0, 1.0, 2.0, 5.0, 6.0]);
     /// ```
     #[track_caller]
-    pub fn take(&self, positions: &Array, axis: isize) -> Array {
+    pub fn take(&self, positions: &Array, axis: i32) -> Array {
         self.take_mode(positions, axis, GatherScatterMode::FillOrDrop)
     }
 
     /// As [`Array::take`], with a choice of what happens with positions outside of the array. Only with
     /// [`GatherScatterMode::FillOrDrop`] do negative positions count from the end.
     #[track_caller]
-    pub fn take_mode(&self, positions: &Array, axis: isize, mode: GatherScatterMode) -> Array {
-        or_fail(take(self, positions, axis, mode))
+    pub fn take_mode(&self, positions: &Array, axis: i32, mode: GatherScatterMode) -> Array {
+        attempt(|| take(self, positions, axis, mode))
     }
 
     /// Along an axis, the element at each position, where positions have the array's other axes (or broadcast with them):
@@ -67,17 +59,17 @@ impl Array {
     /// assert_eq!(y.to_vec::<f32>().unwrap(), [1.0, 3.0, 5.0, 9.0]);
     /// ```
     #[track_caller]
-    pub fn take_along_axis(&self, positions: &Array, axis: isize) -> Array {
-        or_fail(take_along_axis(self, positions, axis))
+    pub fn take_along_axis(&self, positions: &Array, axis: i32) -> Array {
+        attempt(|| take_along_axis(self, positions, axis))
     }
 
     /// The slices along an axis where a concrete condition of one axis is true: `jnp.compress`. An error for a traced condition,
     /// since the size of the result must be known.
     #[track_caller]
-    pub fn compress(&self, condition: &Array, axis: isize) -> Array {
-        or_fail(
+    pub fn compress(&self, condition: &Array, axis: i32) -> Array {
+        attempt(|| {
             known(condition, "use `select`, or a concrete condition").and_then(|c| {
-                let axis = normalise_axis(axis as i128, self.aval()?.ndim())?;
+                let axis = normalise_axis(axis.into(), self.aval()?.ndim())?;
                 let n = self.shape().get(axis).copied().unwrap_or(0);
                 let kept: Vec<i32> = c
                     .iter()
@@ -91,8 +83,8 @@ impl Array {
                     )));
                 }
                 Ok(rows(self, &Array::from(kept), axis))
-            }),
-        )
+            })
+        })
     }
 
     /// The positions of the elements that are not zero, one array for each axis: `jnp.nonzero`. With a size, that many, the rest
@@ -126,7 +118,7 @@ impl Array {
     /// ```
     #[track_caller]
     pub fn unique(&self, size: impl Into<Option<usize>>) -> Array {
-        or_fail(unique(self, size.into()))
+        attempt(|| unique(self, size.into()))
     }
 
     /// How often each of 0, 1, …, length − 1 occurs among integers: `jnp.bincount`. Larger ones are left out, negative ones count
@@ -139,14 +131,16 @@ impl Array {
     /// ```
     #[track_caller]
     pub fn bincount(&self, length: usize) -> Array {
-        or_fail(self.aval().and_then(|a| {
-            if !a.dtype.is_integer() {
-                return Err(Error::dtype(format!("bincount of {a}: not integers")));
-            }
-            let at = self.reshape([a.size()]).maximum(0);
-            let ones = Array::ones([a.size()], DType::I32);
-            Ok(add_at(&Array::zeros([length], DType::I32), &at, &ones))
-        }))
+        attempt(|| {
+            self.aval().and_then(|a| {
+                if !a.dtype.is_integer() {
+                    return Err(Error::dtype(format!("bincount of {a}: not integers")));
+                }
+                let at = self.reshape([a.size()]).maximum(0);
+                let ones = Array::ones([a.size()], DType::I32);
+                Ok(add_at(&Array::zeros([length], DType::I32), &at, &ones))
+            })
+        })
     }
 }
 
@@ -173,9 +167,9 @@ fn add_at(x: &Array, at: &Array, values: &Array) -> Array {
     x.scatter(&at, values, Scatter::new(ScatterKind::Add, numbers))
 }
 
-fn take(x: &Array, positions: &Array, axis: isize, mode: GatherScatterMode) -> Result<Array> {
+fn take(x: &Array, positions: &Array, axis: i32, mode: GatherScatterMode) -> Result<Array> {
     let (a, b) = (x.aval()?, positions.aval()?);
-    let axis = normalise_axis(axis as i128, a.ndim())?;
+    let axis = normalise_axis(axis.into(), a.ndim())?;
     let size = a.shape.get(axis).copied().unwrap_or(0);
     if !b.dtype.is_integer() {
         return Err(Error::dtype(format!(
@@ -215,14 +209,14 @@ fn take(x: &Array, positions: &Array, axis: isize, mode: GatherScatterMode) -> R
     Ok(x.gather(&indices, Gather::new(numbers, sizes).mode(mode)))
 }
 
-fn take_along_axis(x: &Array, positions: &Array, axis: isize) -> Result<Array> {
+fn take_along_axis(x: &Array, positions: &Array, axis: i32) -> Result<Array> {
     let (a, b) = (x.aval()?, positions.aval()?);
     if a.ndim() != b.ndim() {
         return Err(Error::shape(format!(
             "take_along_axis: {a} and positions {b} differ in their number of axes"
         )));
     }
-    let axis = normalise_axis(axis as i128, a.ndim())?;
+    let axis = normalise_axis(axis.into(), a.ndim())?;
     let others = |s: &[usize]| -> Dims {
         s.iter()
             .enumerate()
@@ -364,13 +358,15 @@ pub fn one_hot(x: &Array, n: usize) -> Array {
 /// As [`one_hot`], in an element type of one's choice.
 #[track_caller]
 pub fn one_hot_as(x: &Array, n: usize, dtype: DType) -> Array {
-    or_fail(x.aval().map(|a| {
-        let mut wide = a.shape.clone();
-        wide.push(1);
-        let x = x.broadcast_in_dim(wide, (0..a.ndim()).collect::<Dims>());
-        let mut shape = Dims::from_elem(1, a.ndim());
-        shape.push(n);
-        let numbers = Array::iota(shape, a.ndim(), a.dtype);
-        x.eq(&numbers).astype(dtype)
-    }))
+    attempt(|| {
+        x.aval().map(|a| {
+            let mut wide = a.shape.clone();
+            wide.push(1);
+            let x = x.broadcast_in_dim(wide, (0..a.ndim()).collect::<Dims>());
+            let mut shape = Dims::from_elem(1, a.ndim());
+            shape.push(n);
+            let numbers = Array::iota(shape, a.ndim(), a.dtype);
+            x.eq(&numbers).astype(dtype)
+        })
+    })
 }

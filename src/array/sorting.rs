@@ -1,6 +1,9 @@
 //! Order and running reductions, as `jax.numpy` names them: `sort`, `argsort`, `top_k`, `quantile`, `searchsorted`, `cumsum`.
 
-use super::{Array, Aval, DType, Dims, IntoAxes, Operand, normalise_axis, operators::fail};
+use super::{
+    Array, Aval, DType, Dims, IntoAxes, Operand, normalise_axis,
+    operators::{attempt, fail},
+};
 use crate::{
     error::{Error, Result},
     trace::{
@@ -9,21 +12,12 @@ use crate::{
     },
 };
 
-/// The result, or an array in error at the caller's line.
-#[track_caller]
-fn or_fail(r: Result<Array>) -> Array {
-    match r {
-        Ok(x) => x,
-        Err(e) => fail(e),
-    }
-}
-
 macro_rules! cumulative_methods {
     ($($(#[$doc:meta])* $name:ident = $kind:ident;)*) => {
         impl Array {$(
             $(#[$doc])*
             #[track_caller]
-            pub fn $name(&self, axis: isize) -> Array {
+            pub fn $name(&self, axis: i32) -> Array {
                 self.cumulative(CumulativeKind::$kind, axis, false)
             }
         )*}
@@ -52,7 +46,7 @@ impl Array {
     /// A running reduction along an axis (counted from the end if negative), from its end backwards if `reverse`:
     /// `lax.cumsum(x, axis, reverse)` and its kin.
     #[track_caller]
-    pub fn cumulative(&self, kind: CumulativeKind, axis: isize, reverse: bool) -> Array {
+    pub fn cumulative(&self, kind: CumulativeKind, axis: i32, reverse: bool) -> Array {
         let x = match self.dtype() {
             Ok(DType::Bool) if matches!(kind, CumulativeKind::Sum | CumulativeKind::Prod) => {
                 self.astype(DType::I32)
@@ -61,16 +55,18 @@ impl Array {
             Ok(_) => self.clone(),
             Err(e) => return Array::error(e),
         };
-        or_fail(normalise_axis(axis as i128, x.ndim()).map(|axis| {
-            bind(
-                Cumulative {
-                    kind,
-                    axis,
-                    reverse,
-                },
-                &[&x],
-            )
-        }))
+        attempt(|| {
+            normalise_axis(axis.into(), x.ndim()).map(|axis| {
+                bind(
+                    Cumulative {
+                        kind,
+                        axis,
+                        reverse,
+                    },
+                    &[&x],
+                )
+            })
+        })
     }
 
     /// The elements in ascending order along an axis: NaN last; complex numbers by real, then imaginary part.
@@ -82,27 +78,31 @@ impl Array {
     /// assert_eq!(x.argsort(-1).to_vec::<i32>().unwrap(), [1, 2, 0]);
     /// ```
     #[track_caller]
-    pub fn sort(&self, axis: isize) -> Array {
-        or_fail(self.sorted_with(&[], axis).and_then(|mut y| {
-            y.pop()
-                .ok_or_else(|| Error::internal("sort lost its operand"))
-        }))
+    pub fn sort(&self, axis: i32) -> Array {
+        attempt(|| {
+            self.sorted_with(&[], axis).and_then(|mut y| {
+                y.pop()
+                    .ok_or_else(|| Error::internal("sort lost its operand"))
+            })
+        })
     }
 
     /// The positions of the elements in ascending order along an axis; equal ones in the order in which they stand.
     #[track_caller]
-    pub fn argsort(&self, axis: isize) -> Array {
-        or_fail(self.aval().and_then(|a| {
-            let along = normalise_axis(axis as i128, a.ndim())?;
-            let positions = Array::iota(&a.shape, along, DType::I32);
-            self.sorted_with(&[positions], axis)?
-                .pop()
-                .ok_or_else(|| Error::internal("sort lost its operand"))
-        }))
+    pub fn argsort(&self, axis: i32) -> Array {
+        attempt(|| {
+            self.aval().and_then(|a| {
+                let along = normalise_axis(axis.into(), a.ndim())?;
+                let positions = Array::iota(&a.shape, along, DType::I32);
+                self.sorted_with(&[positions], axis)?
+                    .pop()
+                    .ok_or_else(|| Error::internal("sort lost its operand"))
+            })
+        })
     }
 
-    fn sorted_with(&self, others: &[Array], axis: isize) -> Result<Vec<Array>> {
-        let dimension = normalise_axis(axis as i128, self.aval()?.ndim())?;
+    fn sorted_with(&self, others: &[Array], axis: i32) -> Result<Vec<Array>> {
+        let dimension = normalise_axis(axis.into(), self.aval()?.ndim())?;
         let operands: Vec<Array> = std::iter::once(self).chain(others).cloned().collect();
         let sort = Sort {
             dimension,
@@ -162,7 +162,7 @@ impl Array {
     pub fn quantile(&self, q: impl Operand, axes: impl IntoAxes) -> Array {
         let x = self.inexact();
         let q = q.operand(&x).into_owned();
-        or_fail(quantile(&x, &q, axes))
+        attempt(|| quantile(&x, &q, axes))
     }
 
     /// As [`Array::quantile`], with shares in per cent.
@@ -170,7 +170,7 @@ impl Array {
     pub fn percentile(&self, q: impl Operand, axes: impl IntoAxes) -> Array {
         let x = self.inexact();
         let q = q.operand(&x).into_owned() / 100.0;
-        or_fail(quantile(&x, &q, axes))
+        attempt(|| quantile(&x, &q, axes))
     }
 
     /// Where each of `values` would have to stand in this ascending array of one axis: before equal elements, or after them if
@@ -185,7 +185,7 @@ impl Array {
     /// ```
     #[track_caller]
     pub fn searchsorted(&self, values: &Array, right: bool) -> Array {
-        or_fail(searchsorted(self, values, right))
+        attempt(|| searchsorted(self, values, right))
     }
 }
 
@@ -287,14 +287,14 @@ fn searchsorted(x: &Array, values: &Array, right: bool) -> Result<Array> {
 /// assert_eq!(y[1].to_vec::<i32>().unwrap(), [1, 0, 2]);
 /// ```
 #[track_caller]
-pub fn sort_together(operands: &[Array], axis: isize, num_keys: usize) -> Result<Vec<Array>> {
+pub fn sort_together(operands: &[Array], axis: i32, num_keys: usize) -> Result<Vec<Array>> {
     let ndim = operands
         .first()
         .map(Array::aval)
         .transpose()?
         .map_or(0, |a: Aval| a.ndim());
     let sort = Sort {
-        dimension: normalise_axis(axis as i128, ndim)?,
+        dimension: normalise_axis(axis.into(), ndim)?,
         is_stable: true,
         num_keys,
     };

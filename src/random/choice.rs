@@ -24,7 +24,7 @@ fn shuffled(key: &Key, x: &Array, axis: usize) -> Result<Array> {
     for _ in 0..rounds {
         let [next, now] = key.split();
         let order = now.bits(&a.shape, DType::U32);
-        x = sort_together(&[order, x], axis as isize, 1)?
+        x = sort_together(&[order, x], axis as i32, 1)?
             .pop()
             .ok_or_else(|| Error::internal("a sort of two arrays has two results"))?;
         key = next;

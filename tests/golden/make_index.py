@@ -39,9 +39,9 @@ def weights(shape):
 
 def case(name, f, *inputs, grad=True):
     """The inputs, the outputs, and the gradient of the outputs' weighted sum for every input of floats."""
-    inputs = [np.asarray(x) for x in inputs]
+    inputs = [jnp.asarray(x) for x in inputs]
     for i, x in enumerate(inputs):
-        arrays[f"{name}/in{i}"] = x
+        arrays[f"{name}/in{i}"] = np.asarray(x)
     outs = f(*inputs)
     outs = outs if isinstance(outs, (tuple, list)) else (outs,)
     for i, y in enumerate(outs):
@@ -148,6 +148,54 @@ case("bincount", lambda i: jnp.bincount(i, length=5), rows([2, 2, -1, 0, 9, 4, 2
 case("nonzero", lambda x: jnp.nonzero(x > 0.5, size=9), X, grad=False)
 case("unique", lambda i: jnp.unique(i, size=6), rows([[4, 4, 2], [0, 2, 9]]), grad=False)
 case("unique/nan", lambda x: jnp.unique(x, size=4), np.float32([np.nan, 1, np.nan, 1, 0]), grad=False)
+
+# NumPy's indexing, to read and to write.
+Y = wave((3, 4, 5))
+I, J = rows([[2, 0, -1]]), rows([[1], [3]])
+INDICES = {
+    "int": lambda i, j: (1,),
+    "ints": lambda i, j: (1, -2, 3),
+    "slice": lambda i, j: (slice(1, 3), slice(None), slice(-2, None)),
+    "steps": lambda i, j: (slice(None, None, 2), slice(4, 0, -3), slice(-1, None, -1)),
+    "ellipsis": lambda i, j: (0, ..., slice(None, -1)),
+    "newaxis": lambda i, j: (None, slice(None), 2, None),
+    "array": lambda i, j: (i,),
+    "arrays": lambda i, j: (i, j),
+    "together": lambda i, j: (slice(None), i, j),
+    "apart": lambda i, j: (i, slice(None), j),
+    "scalar_apart": lambda i, j: (i, slice(1, 4), 2),
+    "new_between": lambda i, j: (i, None, j),
+    "with_slice": lambda i, j: (i, slice(1, None, 2), slice(0, 4)),
+    "backwards": lambda i, j: (slice(None, None, -2), i),
+    "scalars": lambda i, j: (i[0, 0], slice(None), j[1, 0]),
+    "scalar": lambda i, j: (..., j[0, 0]),
+    "scalar_and_slice": lambda i, j: (slice(1, 3), j[0, 0], slice(None, None, -1)),
+    "empty": lambda i, j: (slice(2, 2), i),
+}
+for label, index in INDICES.items():
+    case(f"index/{label}", lambda x, i, j: x[index(i, j)], Y, I, J)
+    shape = jnp.asarray(Y)[index(jnp.asarray(I), jnp.asarray(J))].shape
+    case(f"set/{label}", lambda x, i, j, v: x.at[index(i, j)].set(v), Y, I, J, wave(shape, at=0.8), grad=False)
+    for kind in ("add", "multiply", "min", "max") if label in ("apart", "with_slice") else ("add",):
+        values = wave(shape[-1:], at=0.8)
+        case(f"{kind}/{label}", lambda x, i, j, v: getattr(x.at[index(i, j)], kind)(v), Y, I, J, values, grad=kind == "add")
+
+# Convolutions.
+def conv(label, lhs, rhs, strides, padding, **options):
+    f = lambda x, k: lax.conv_general_dilated(x, k, strides, padding, **options)
+    case(f"conv/{label}", f, wave(lhs), wave(rhs, k=0.9))
+
+
+conv("valid", (2, 3, 5, 6), (4, 3, 2, 3), (1, 1), "VALID")
+conv("same", (2, 3, 5, 6), (4, 3, 2, 3), (2, 1), "SAME")
+conv("dilated", (1, 2, 5, 4), (3, 2, 2, 2), (2, 1), [(1, 2), (-1, 3)], lhs_dilation=(2, 3), rhs_dilation=(3, 2))
+conv("groups", (2, 4, 4, 5), (6, 2, 3, 2), (1, 2), "SAME", feature_group_count=2)
+conv("depthwise", (1, 3, 6), (6, 1, 3), (1,), "VALID", feature_group_count=3)
+conv("batch_groups", (4, 3, 4, 5), (6, 3, 3, 2), (1, 2), [(1, 1), (0, 1)], batch_group_count=2)
+conv("layouts", (2, 5, 6, 3), (2, 3, 3, 4), (2, 2), "SAME_LOWER", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+conv("mixed", (3, 5, 2), (2, 3, 4), (1,), [(1, 2)], dimension_numbers=("CWN", "WIO", "NWC"))
+conv("none", (3, 2), (4, 2), (), [])
+case("conv_transpose", lambda x, k: lax.conv_transpose(x, k, (2, 1), "SAME"), wave((1, 3, 4, 2)), wave((3, 2, 2, 5), k=0.9))
 
 arrays = {k: np.array(v, order="C") for k, v in sorted(arrays.items())}
 path = HERE / "index.safetensors"

@@ -68,7 +68,7 @@ pub(super) fn dot_general(p: &DotGeneral, x: &Buffer, y: &Buffer, out: &Aval) ->
     Buffer::from_data(out.clone(), data)
 }
 
-fn widened<W: Stored>(x: &Buffer) -> Result<Buffer> {
+pub(super) fn widened<W: Stored>(x: &Buffer) -> Result<Buffer> {
     super::elementwise::convert(x, &x.aval().with_dtype(W::DTYPE))
 }
 

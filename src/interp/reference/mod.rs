@@ -1,6 +1,7 @@
 //! One plain function a primitive: the oracle that every other interpreter is compared with.
 
 mod contract;
+mod conv;
 mod elementwise;
 mod index;
 mod random;
@@ -63,6 +64,7 @@ pub fn apply(op: &Op, x: &[Arc<Buffer>], results: &[Aval]) -> Result<Buffers> {
         Op::Special(p) => special::apply(*p, x, out?)?,
         Op::Gather(p) => index::gather(p, operand(0)?, operand(1)?, out?)?,
         Op::Scatter(p) => index::scatter(p, operand(0)?, operand(1)?, operand(2)?, out?)?,
+        Op::ConvGeneralDilated(p) => conv::conv_general_dilated(p, operand(0)?, operand(1)?, out?)?,
         Op::Sort(p) => return sort::sort(p, x, results),
         Op::TopK(p) => return sort::top_k(p, operand(0)?, results),
         Op::Cumulative(p) => sort::cumulative(p, operand(0)?, out?)?,

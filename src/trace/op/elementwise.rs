@@ -373,7 +373,7 @@ impl Unary {
             Cbrt => t * (y / x) * (1.0 / 3.0),
             Square => t * (2.0 * x),
             Abs if complex => {
-                let safe = y.eq(0.0).select(&Array::ones_like(y), y);
+                let safe = y.eq(0.0).select(Array::ones_like(y), y);
                 (t * x.conj()).real() / safe
             }
             Abs => t * x.sign(),
@@ -387,9 +387,9 @@ impl Unary {
             Digamma => t * x.polygamma(1),
             BesselI0e => t * (x.bessel_i1e() - x.sign() * y),
             BesselI1e => {
-                let safe = x.eq(0.0).select(&Array::ones_like(x), x);
+                let safe = x.eq(0.0).select(Array::ones_like(x), x);
                 let d = x.bessel_i0e() - y * (x.sign() + 1.0 / safe);
-                t * x.eq(0.0).select(&Array::full_like(x, 0.5), &d)
+                t * x.eq(0.0).select(Array::full_like(x, 0.5), &d)
             }
         }))
     }
@@ -556,10 +556,10 @@ impl Binary {
             Pow if left => {
                 let slope = y * x.pow(&(y - 1.0));
                 let zero = y.eq(0.0);
-                full(t * zero.select(&Array::zeros_like(z), &full(slope)))
+                full(t * zero.select(Array::zeros_like(z), full(slope)))
             }
             Pow => {
-                let safe = x.eq(0.0).select(&Array::ones_like(x), x);
+                let safe = x.eq(0.0).select(Array::ones_like(x), x);
                 full(t * (safe.log() * z))
             }
             Atan2 => {

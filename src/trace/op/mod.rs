@@ -14,6 +14,7 @@ use std::{any::Any, fmt, marker::PhantomData, ops::Deref, sync::Arc};
 
 mod call;
 mod contract;
+mod conv;
 mod elementwise;
 mod index;
 mod random;
@@ -25,6 +26,7 @@ mod special;
 
 pub use call::*;
 pub use contract::*;
+pub use conv::*;
 pub use elementwise::*;
 pub use index::*;
 pub use random::*;
@@ -297,6 +299,7 @@ ops! {
         DotGeneral,
         Squeeze, Slice, DynamicSlice, Concatenate, Pad, Rev, BitcastConvertType,
         Gather, Scatter, Sort, TopK, Cumulative,
+        ConvGeneralDilated,
         Jit,
     }
 }

@@ -139,7 +139,7 @@ impl Primitive for Reduce {
             Reducer::Sum => bind(self.clone(), &[t]),
             Reducer::Max | Reducer::Min => {
                 // The mean over the elements that attain the extremum, as in JAX.
-                let hits = x.eq(&self.spread(&y, &a)).astype(a.dtype);
+                let hits = x.eq(self.spread(&y, &a)).astype(a.dtype);
                 (t * &hits).reduce_sum(&self.axes) / hits.reduce_sum(&self.axes)
             }
             Reducer::Prod => return self.prod_jvp(x, y, t, &a),
@@ -207,7 +207,7 @@ impl Reduce {
         let lanes: Dims = (0..rank - 1).chain([rank]).collect();
         let wide = x.broadcast_in_dim(&square, lanes);
         let diagonal = Array::eye(n, DType::Bool).broadcast_in_dim(&square, [rank - 1, rank]);
-        let others = diagonal.select(&Array::ones_like(&wide), &wide);
+        let others = diagonal.select(Array::ones_like(&wide), &wide);
         let others = bind(
             Reduce {
                 reducer: Reducer::Prod,
