@@ -225,7 +225,10 @@ impl ConvGeneralDilated {
                 at(&rhs, 1)
             ));
         }
-        if !at(&rhs, 0).is_multiple_of(groups) || !at(&rhs, 0).is_multiple_of(batches) || !at(&lhs, 0).is_multiple_of(batches) {
+        if !at(&rhs, 0).is_multiple_of(groups)
+            || !at(&rhs, 0).is_multiple_of(batches)
+            || !at(&lhs, 0).is_multiple_of(batches)
+        {
             return wrong(format!(
                 "{} output features and a batch of {} do not split into {} group(s)",
                 at(&rhs, 0),
