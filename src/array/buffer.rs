@@ -176,6 +176,7 @@ impl Buffer {
     }
 
     /// The same number everywhere.
+    /// An error if it does not fit in memory.
     pub fn full(aval: Aval, x: Scalar) -> Result<Buffer> {
         let n = size_of(&aval.shape);
         let data = with_dtype!(aval.dtype, T => T::data(try_filled(n, T::from_scalar(x))?));
@@ -241,6 +242,7 @@ impl Buffer {
     }
 
     /// The elements in row-major order.
+    /// An error for another element type.
     pub fn to_vec<T: Stored>(&self) -> Result<Vec<T>> {
         if let Some(s) = self.as_slice::<T>() {
             let mut v = try_vec(s.len())?;

@@ -143,6 +143,7 @@ impl Array {
     }
 
     /// Shape, element type and weakness.
+    /// The error, of an array in the error state.
     pub fn aval(&self) -> Result<Aval> {
         Ok(match &self.0 {
             Repr::Dense(b) => (**b.aval()).clone(),
@@ -167,7 +168,8 @@ impl Array {
         }
     }
 
-    /// The sizes of exactly `N` axes: `let [batch, features] = x.dims()?;`
+    /// The sizes of exactly `N` axes: `let [batch, features] = x.dims()?;`.
+    /// An error if it has another number of axes.
     #[track_caller]
     pub fn dims<const N: usize>(&self) -> Result<[usize; N]> {
         let at = std::panic::Location::caller();
@@ -194,6 +196,7 @@ impl Array {
     }
 
     /// The element type.
+    /// The error, of an array in the error state.
     pub fn dtype(&self) -> Result<DType> {
         match &self.0 {
             Repr::Dense(b) => Ok(b.dtype()),
@@ -263,6 +266,7 @@ impl Array {
     }
 
     /// The elements as `f64`, whatever their element type (the real parts of complex ones).
+    /// An error for an array without numbers, such as a traced one.
     #[track_caller]
     pub fn to_f64_vec(&self) -> Result<Vec<f64>> {
         let b = self.concrete("the elements")?;

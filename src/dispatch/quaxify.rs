@@ -95,6 +95,7 @@ impl<'f, A: Args, R: PyTree> Quaxify<'f, A, R> {
     }
 
     /// The program in its three stages, for arguments as in a call: `quaxify(f).stages((&model, &x))?`.
+    /// An error where the call gives one.
     pub fn stages<'a>(&self, args: impl IntoRefs<'a, A>) -> Result<Stages> {
         let d = dispatch(&self.inner, &self.options, &args.refs(), true)?;
         let (traced, _) = d
@@ -110,6 +111,7 @@ impl<'f, A: Args, R: PyTree> Quaxify<'f, A, R> {
     }
 
     /// For each operation of the function: which rule fired, with file and line.
+    /// An error where dispatch ends in one; the plan is not made.
     pub fn explain<'a>(&self, args: impl IntoRefs<'a, A>) -> Result<Explanation> {
         let d = dispatch(&self.inner, &self.options, &args.refs(), true)?;
         let (_, explanation) = d

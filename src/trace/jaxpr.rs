@@ -193,13 +193,12 @@ impl Jaxpr {
     }
 
     /// Run the equations by `bind`: at once, into the current trace, or through dispatch, as the current trace says.
-    ///
-    /// Each primitive's operands are given to `apply`, which returns its results.
+    /// An error if the arguments are not as many as the inputs, or an operation fails.
     pub fn eval(&self, args: &[Array]) -> Result<Vec<Array>> {
         self.eval_with(args, |eqn, x| bind_at(&eqn.op, x, eqn.at))
     }
 
-    /// As [`Jaxpr::eval`], with another meaning of "apply".
+    /// As [`Jaxpr::eval`], but each equation's operands are given to `apply`, which returns its results.
     pub(crate) fn eval_with(
         &self,
         args: &[Array],

@@ -200,6 +200,7 @@ impl<I: Iterator<Item = Array>> NextIf for I {
 }
 
 /// The result of a function and its derivative along tangents, one for each leaf of the arguments, in one pass.
+/// An error if a tangent is not of its primal's type.
 ///
 /// ```
 /// use quaxide::prelude::*;
@@ -312,6 +313,7 @@ fn at_point(f: &Fun<'_>, args: &[&dyn DynTree]) -> Result<Point> {
 }
 
 /// The result of a function at a point, and the linear map from tangents of its arguments to that of its result.
+/// The map gives an error for tangents of other types than the arguments'.
 ///
 /// ```
 /// use quaxide::prelude::*;
@@ -347,6 +349,7 @@ pub fn linearize<'a, A: Args, F: Function<A> + Send + Sync>(
 }
 
 /// The result of a function at a point, and the map from a cotangent of its result to those of its arguments (a tuple).
+/// The map gives an error for a cotangent of another type than the result's.
 ///
 /// ```
 /// use quaxide::prelude::*;
