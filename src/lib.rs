@@ -46,7 +46,7 @@ pub use tree::{PyTree, Static};
 /// What programs usually need: `use quaxide::prelude::*;`.
 pub mod prelude {
     pub use crate::{
-        array::{Array, Aval, DType, numpy},
+        array::{Array, Aval, DType, Ellipsis, NewAxis, Slice, numpy},
         dispatch::{Any, ArrayValue, Dense, Rules, quaxify},
         error::{Error, Result},
         io, nn,

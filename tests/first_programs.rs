@@ -63,11 +63,7 @@ fn attention_over_a_batch_of_heads() {
     let y = jit(vmap(attention))(&q, &k, &v).unwrap();
     assert_eq!(y.shape(), [2, 4, 8]);
     // The first place attends to itself alone.
-    close(
-        &y.take(&Array::from([0i32]), 1).reshape([16]),
-        &numbers(&v.take(&Array::from([0i32]), 1)),
-        1e-6,
-    );
+    close(&y.index((.., 0)), &numbers(&v.index((.., 0))), 1e-6);
     let g = grad(|q: &Array| vmap(attention)(q, &k, &v).map(|y| y.sum(())))(&q).unwrap();
     assert!(numbers(&g).iter().all(|x| x.is_finite()));
 }
@@ -129,7 +125,7 @@ fn gradients_of_each_example_and_their_norms() {
     let norms = vmap(|m: &nn::Mlp, x: &Array| Ok(optim::global_norm(&grad(nn::Mlp::call)(m, x)?)))
         .in_axes((None, 0));
     let all = jit(norms)(&mlp, &xs).unwrap();
-    let one = xs.take(&Array::from([2i32]), 0).reshape([4]);
+    let one = xs.index(2);
     let third = optim::global_norm(&grad(nn::Mlp::call)(&mlp, &one).unwrap());
     assert!((numbers(&all)[2] - third.item::<f32>().unwrap()).abs() < 1e-5);
 }
@@ -137,10 +133,7 @@ fn gradients_of_each_example_and_their_norms() {
 #[test]
 fn a_jacobian_and_a_hessian() {
     let rosenbrock = |x: &Array| {
-        let (a, b) = (
-            x.take(&Array::scalar(0i32), 0),
-            x.take(&Array::scalar(1i32), 0),
-        );
+        let (a, b) = (x.index(0), x.index(1));
         (1.0 - &a).square() + 100.0 * (b - a.square()).square()
     };
     let h = hessian(rosenbrock)(&Array::from([1f32, 1.0])).unwrap();
