@@ -159,6 +159,33 @@ impl Buffer {
         })
     }
 
+    /// A row-major buffer of an abstract value that may be shared, from storage of as many elements of its type.
+    pub(crate) fn from_storage(aval: Arc<Aval>, data: Arc<Data>) -> Buffer {
+        debug_assert!(data.dtype() == aval.dtype && data.len() == size_of(&aval.shape));
+        Buffer {
+            strides: row_major(&aval.shape),
+            data,
+            aval,
+            offset: 0,
+            contiguous: true,
+        }
+    }
+
+    /// The storage, if this buffer sees all of it in order and nobody else holds it.
+    pub(crate) fn into_storage(mut self) -> Result<Arc<Data>, Buffer> {
+        let whole = self.contiguous && self.offset == 0 && self.data.len() == self.len();
+        if whole && Arc::get_mut(&mut self.data).is_some() {
+            Ok(self.data)
+        } else {
+            Err(self)
+        }
+    }
+
+    /// The storage, whatever this buffer sees of it.
+    pub(crate) fn into_data(self) -> Arc<Data> {
+        self.data
+    }
+
     /// One number, of rank 0.
     pub fn scalar(x: Scalar, dtype: DType, weak_type: bool) -> Buffer {
         let data = with_dtype!(dtype, T => T::data(vec![T::from_scalar(x)]));
@@ -321,11 +348,22 @@ impl Buffer {
 
     /// A view of the same storage. An error if it would reach outside of it.
     pub fn view(&self, shape: Dims, strides: SmallStrides, offset: usize) -> Result<Buffer> {
+        self.view_as(Arc::new(self.aval.with_shape(shape)), strides, offset)
+    }
+
+    /// A view of an abstract value, whose element type is this buffer's.
+    pub(crate) fn view_as(
+        &self,
+        aval: Arc<Aval>,
+        strides: SmallStrides,
+        offset: usize,
+    ) -> Result<Buffer> {
+        let shape = &aval.shape;
         let outside = || Error::internal("a view reaches outside of its buffer");
         if shape.len() != strides.len() {
             return Err(outside());
         }
-        if size_of(&shape) > 0 {
+        if size_of(shape) > 0 {
             let (mut low, mut high) = (offset as i128, offset as i128);
             for (n, s) in shape.iter().zip(&strides) {
                 let reach = (*n as i128 - 1) * *s as i128;
@@ -336,7 +374,7 @@ impl Buffer {
                 return Err(outside());
             }
         }
-        let empty = size_of(&shape) == 0;
+        let empty = size_of(shape) == 0;
         let contiguous = {
             let mut step = 1isize;
             let mut ok = true;
@@ -348,7 +386,7 @@ impl Buffer {
         };
         Ok(Buffer {
             data: self.data.clone(),
-            aval: Arc::new(self.aval.with_shape(shape)),
+            aval,
             strides,
             offset: if empty { 0 } else { offset },
             contiguous,

@@ -5,6 +5,7 @@ use crate::{
     error::{Error, Result},
     trace::{self, Jaxpr},
 };
+use smallvec::SmallVec;
 use std::sync::Arc;
 
 /// A program that is ready to run.
@@ -22,8 +23,11 @@ pub(crate) fn compile(j: &Jaxpr) -> Result<Executable> {
 
 impl Executable {
     pub(crate) fn run(&self, args: &[Array]) -> Result<Vec<Array>> {
-        let args = args.iter().map(numbers).collect::<Result<Vec<_>>>()?;
-        let results = self.0.run(args)?;
+        let args = args
+            .iter()
+            .map(numbers)
+            .collect::<Result<SmallVec<[_; 8]>>>()?;
+        let results = self.0.run(&args)?;
         Ok(results.into_iter().map(Array::from_shared).collect())
     }
 }

@@ -64,7 +64,7 @@ fn zip<T: Stored, U: Stored>(
 }
 
 /// Real functions of one real number, in `f32` and `f64`. Narrower floats go through `f32`.
-trait Real: Stored {
+pub(in crate::interp) trait Real: Stored {
     fn unary(u: Unary, x: Self) -> Option<Self>;
     fn is_finite(self) -> bool;
     fn binary(b: Binary, x: Self, y: Self) -> Option<Self>;
@@ -74,6 +74,7 @@ trait Real: Stored {
 macro_rules! real {
     ($F:ident) => {
         impl Real for $F {
+            #[inline(always)]
             fn unary(u: Unary, x: $F) -> Option<$F> {
                 Some(match u {
                     Unary::Neg => -x,
@@ -127,9 +128,11 @@ macro_rules! real {
                     | Unary::Clz => return None,
                 })
             }
+            #[inline(always)]
             fn is_finite(self) -> bool {
                 $F::is_finite(self)
             }
+            #[inline(always)]
             fn binary(b: Binary, x: $F, y: $F) -> Option<$F> {
                 Some(match b {
                     Binary::Add => x + y,
@@ -171,6 +174,7 @@ macro_rules! real {
                     | Binary::Ge => return None,
                 })
             }
+            #[inline(always)]
             fn compare(self, other: $F) -> Option<std::cmp::Ordering> {
                 self.partial_cmp(&other)
             }
@@ -183,18 +187,22 @@ real!(f64);
 macro_rules! narrow {
     ($($F:ident)*) => {$(
         impl Real for $F {
+            #[inline(always)]
             fn unary(u: Unary, x: $F) -> Option<$F> {
                 f32::unary(u, x.to_f32()).map($F::from_f32)
             }
+            #[inline(always)]
             fn is_finite(self) -> bool {
                 $F::is_finite(self)
             }
+            #[inline(always)]
             fn binary(b: Binary, x: $F, y: $F) -> Option<$F> {
                 if b == Binary::Nextafter {
                     return Some(special::NextAfter::next_after(x, y));
                 }
                 f32::binary(b, x.to_f32(), y.to_f32()).map($F::from_f32)
             }
+            #[inline(always)]
             fn compare(self, other: $F) -> Option<std::cmp::Ordering> {
                 self.partial_cmp(&other)
             }
@@ -205,7 +213,7 @@ narrow!(f16 bf16);
 
 /// Integers, as XLA defines their operations: they wrap; division by zero gives −1 (all ones), a remainder by zero the dividend;
 /// shifts past the width give 0, or the sign.
-trait Int: Stored + Ord {
+pub(in crate::interp) trait Int: Stored + Ord {
     fn unary(u: Unary, x: Self) -> Option<Self>;
     fn binary(b: Binary, x: Self, y: Self) -> Option<Self>;
 }
@@ -213,6 +221,7 @@ trait Int: Stored + Ord {
 macro_rules! int {
     ($($T:ident, $U:ident, $S:ident;)*) => {$(
         impl Int for $T {
+            #[inline(always)]
             fn unary(u: Unary, x: $T) -> Option<$T> {
                 Some(match u {
                     Unary::Neg => x.wrapping_neg(),
@@ -226,6 +235,7 @@ macro_rules! int {
                     _ => return None,
                 })
             }
+            #[inline(always)]
             fn binary(b: Binary, x: $T, y: $T) -> Option<$T> {
                 let width = $T::BITS as u64;
                 let shift = y as $U as u64;
@@ -252,7 +262,7 @@ macro_rules! int {
 }
 int! { i8, u8, i8; i16, u16, i16; i32, u32, i32; i64, u64, i64; u8, u8, i8; u16, u16, i16; u32, u32, i32; u64, u64, i64; }
 
-fn complex_unary(u: Unary, z: Complex<f64>) -> Option<Complex<f64>> {
+pub(in crate::interp) fn complex_unary(u: Unary, z: Complex<f64>) -> Option<Complex<f64>> {
     Some(match u {
         Unary::Neg => -z,
         Unary::Sign => {
@@ -288,7 +298,11 @@ fn complex_unary(u: Unary, z: Complex<f64>) -> Option<Complex<f64>> {
     })
 }
 
-fn complex_binary(b: Binary, x: Complex<f64>, y: Complex<f64>) -> Option<Complex<f64>> {
+pub(in crate::interp) fn complex_binary(
+    b: Binary,
+    x: Complex<f64>,
+    y: Complex<f64>,
+) -> Option<Complex<f64>> {
     let later = (x.re, x.im).partial_cmp(&(y.re, y.im));
     Some(match b {
         Binary::Add => x + y,
@@ -351,72 +365,73 @@ fn try_zip<T: Stored, U: Stored>(
 macro_rules! by_kind {
     ($dtype:expr, $T:ident, int => $int:expr, real => $real:expr, complex => $complex:expr, bool => $bool:expr) => {
         match $dtype {
-            DType::Bool => $bool,
-            DType::I8 => {
+            $crate::array::DType::Bool => $bool,
+            $crate::array::DType::I8 => {
                 type $T = i8;
                 $int
             }
-            DType::I16 => {
+            $crate::array::DType::I16 => {
                 type $T = i16;
                 $int
             }
-            DType::I32 => {
+            $crate::array::DType::I32 => {
                 type $T = i32;
                 $int
             }
-            DType::I64 => {
+            $crate::array::DType::I64 => {
                 type $T = i64;
                 $int
             }
-            DType::U8 => {
+            $crate::array::DType::U8 => {
                 type $T = u8;
                 $int
             }
-            DType::U16 => {
+            $crate::array::DType::U16 => {
                 type $T = u16;
                 $int
             }
-            DType::U32 => {
+            $crate::array::DType::U32 => {
                 type $T = u32;
                 $int
             }
-            DType::U64 => {
+            $crate::array::DType::U64 => {
                 type $T = u64;
                 $int
             }
-            DType::F16 => {
-                type $T = f16;
+            $crate::array::DType::F16 => {
+                type $T = half::f16;
                 $real
             }
-            DType::BF16 => {
-                type $T = bf16;
+            $crate::array::DType::BF16 => {
+                type $T = half::bf16;
                 $real
             }
-            DType::F32 => {
+            $crate::array::DType::F32 => {
                 type $T = f32;
                 $real
             }
-            DType::F64 => {
+            $crate::array::DType::F64 => {
                 type $T = f64;
                 $real
             }
-            DType::C64 => {
-                type $T = Complex<f32>;
+            $crate::array::DType::C64 => {
+                type $T = num_complex::Complex<f32>;
                 $complex
             }
-            DType::C128 => {
-                type $T = Complex<f64>;
+            $crate::array::DType::C128 => {
+                type $T = num_complex::Complex<f64>;
                 $complex
             }
         }
     };
 }
+pub(in crate::interp) use by_kind;
 
-fn wide<T: Stored>(x: T) -> Complex<f64> {
+pub(in crate::interp) fn wide<T: Stored>(x: T) -> Complex<f64> {
     let s: Scalar = x.into();
     s.as_complex()
 }
-fn narrowed<T: Stored>(z: Complex<f64>) -> T {
+pub(in crate::interp) fn narrowed<T: Stored>(z: Complex<f64>) -> T {
     T::from_scalar(Scalar::Complex(z))
 }
 

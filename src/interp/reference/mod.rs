@@ -2,7 +2,7 @@
 
 mod contract;
 mod conv;
-mod elementwise;
+pub(super) mod elementwise;
 mod index;
 mod random;
 mod reduce;

@@ -1,0 +1,398 @@
+//! `dot_general` by as few matrix products as the strides of its operands allow.
+
+use super::{
+    elementwise::{Operand, Program},
+    kernels::{
+        Level,
+        elementwise::Function,
+        gemm::{Gemm, Matrix, Multiply, gemm, product},
+        strided::{self, Axes},
+        threads,
+    },
+    parallel,
+    storage::{Pool, zeros},
+};
+use crate::{
+    array::{Aval, Buffer, DType, Dims},
+    error::{Error, Result},
+    trace::op::{DotGeneral, remaining},
+};
+use num_complex::Complex;
+use smallvec::{SmallVec, smallvec};
+use std::sync::Arc;
+
+/// Sizes with the strides of both operands, slowest first.
+type Pairs = SmallVec<[(usize, isize, isize); 4]>;
+
+/// One operand: what a stack of matrices is read from.
+#[derive(Clone, Copy)]
+struct View<'a, T> {
+    storage: &'a [T],
+    offset: usize,
+}
+
+fn broken() -> Error {
+    Error::internal("a contraction does not fit its operands")
+}
+
+/// A contraction whose axes have been sorted out.
+struct Contraction {
+    batch: Pairs,
+    own: [Axes; 2],
+    sum: Pairs,
+}
+
+/// The sum of products, in the type of the result; `f16` and `bf16` are summed in `f32`.
+pub(super) fn dot_general(
+    p: &DotGeneral,
+    x: &Buffer,
+    y: &Buffer,
+    out: &Arc<Aval>,
+    pool: &mut Pool,
+) -> Result<Buffer> {
+    let wide = match out.dtype {
+        DType::F16 | DType::BF16 => DType::F32,
+        d => d,
+    };
+    let (x, y) = (converted(x, wide, pool)?, converted(y, wide, pool)?);
+    let aval = if wide == out.dtype {
+        out.clone()
+    } else {
+        Arc::new(out.with_dtype(wide))
+    };
+    let mut data = pool.take_for(&aval)?;
+    {
+        let data = Arc::get_mut(&mut data).ok_or_else(broken)?;
+        macro_rules! run {
+            ($T:ty, $by:expr) => {{
+                let z = <$T as crate::array::Stored>::vec_mut(data).ok_or_else(broken)?;
+                contract::<$T>(p, &x, &y, z, $by)?
+            }};
+        }
+        match wide {
+            DType::F32 => run!(f32, by_gemm::<f32>),
+            DType::F64 => run!(f64, by_gemm::<f64>),
+            DType::C64 => run!(Complex<f32>, by_gemm::<Complex<f32>>),
+            DType::C128 => run!(Complex<f64>, by_gemm::<Complex<f64>>),
+            DType::Bool => run!(bool, by_loops::<bool>),
+            DType::I8 => run!(i8, by_loops::<i8>),
+            DType::I16 => run!(i16, by_loops::<i16>),
+            DType::I32 => run!(i32, by_loops::<i32>),
+            DType::I64 => run!(i64, by_loops::<i64>),
+            DType::U8 => run!(u8, by_loops::<u8>),
+            DType::U16 => run!(u16, by_loops::<u16>),
+            DType::U32 => run!(u32, by_loops::<u32>),
+            DType::U64 => run!(u64, by_loops::<u64>),
+            DType::F16 | DType::BF16 => return Err(broken()),
+        }
+    }
+    pool.give(x);
+    pool.give(y);
+    let z = Buffer::from_storage(aval, data);
+    if wide == out.dtype {
+        return Ok(z);
+    }
+    let narrow = Program::single(Function::Convert, wide, out.dtype, 1);
+    let z = narrow.run(smallvec![Operand::Owned(z)], &[out.clone()], pool)?;
+    z.into_iter().next().ok_or_else(broken)
+}
+
+fn converted(x: &Buffer, dtype: DType, pool: &mut Pool) -> Result<Buffer> {
+    if x.dtype() == dtype {
+        return Ok(x.clone());
+    }
+    let convert = Program::single(Function::Convert, x.dtype(), dtype, 1);
+    let out = Arc::new(x.aval().with_dtype(dtype));
+    let y = convert.run(smallvec![Operand::Shared(x)], &[out], pool)?;
+    y.into_iter().next().ok_or_else(broken)
+}
+
+type Product<T> =
+    fn([usize; 3], Matrix<'_, T>, Matrix<'_, T>, &mut [T], usize, bool, usize) -> Result<()>;
+
+fn by_loops<T: Multiply>(
+    size: [usize; 3],
+    x: Matrix<'_, T>,
+    y: Matrix<'_, T>,
+    z: &mut [T],
+    step: usize,
+    accumulate: bool,
+    _: usize,
+) -> Result<()> {
+    product(Level::get(), size, x, y, z, step, accumulate);
+    Ok(())
+}
+
+fn by_gemm<T: Gemm>(
+    size: [usize; 3],
+    x: Matrix<'_, T>,
+    y: Matrix<'_, T>,
+    z: &mut [T],
+    step: usize,
+    accumulate: bool,
+    threads: usize,
+) -> Result<()> {
+    let [m, n, k] = size;
+    const SMALL: usize = 4096;
+    if m * n * k <= SMALL {
+        return by_loops(size, x, y, z, step, accumulate, 1);
+    }
+    if m == 1 && y.columns == 1 || n == 1 && (x.columns == 1 && y.rows == 1) {
+        let parts = parallel::parts(m as f64 * n as f64 * k as f64 * 0.08);
+        if parts == 1 || n > 1 || step != 1 {
+            return by_loops(size, x, y, z, step, accumulate, 1);
+        }
+        let rows = m.div_ceil(parts);
+        let chunks: Vec<(usize, &mut [T])> = z.chunks_mut(rows).enumerate().collect();
+        parallel::each(chunks, |(i, z)| {
+            let x = Matrix {
+                offset: x.offset.wrapping_add_signed((i * rows) as isize * x.rows),
+                ..x
+            };
+            product(Level::get(), [z.len(), 1, k], x, y, z, 1, accumulate);
+        });
+        return Ok(());
+    }
+    gemm(size, x, y, z, step, accumulate, threads)
+}
+
+fn axes_of(x: &Buffer, list: &[usize]) -> Axes {
+    let at = |i: &usize| Some((*x.shape().get(*i)?, *x.strides().get(*i)?));
+    list.iter().filter_map(at).collect()
+}
+
+fn merge(axes: Axes) -> Axes {
+    let (shape, strides): (Dims, SmallVec<[isize; 4]>) = axes.into_iter().unzip();
+    strided::merged(&shape, &strides)
+}
+
+fn merge_pairs(axes: Pairs) -> Pairs {
+    let mut merged = Pairs::new();
+    for (n, s, t) in axes {
+        if n == 1 {
+            continue;
+        }
+        match merged.last_mut() {
+            Some((m, p, q)) if *p == s * n as isize && *q == t * n as isize => {
+                *m *= n;
+                (*p, *q) = (s, t);
+            }
+            _ => merged.push((n, s, t)),
+        }
+    }
+    merged
+}
+
+impl Contraction {
+    fn new(p: &DotGeneral, x: &Buffer, y: &Buffer) -> Contraction {
+        let pairs = |a: &[usize], b: &[usize]| -> Pairs {
+            let (a, b) = (axes_of(x, a), axes_of(y, b));
+            a.into_iter()
+                .zip(b)
+                .map(|((n, s), (_, t))| (n, s, t))
+                .collect()
+        };
+        let mut sum = pairs(&p.lhs_contract, &p.rhs_contract);
+        // The order of summation is free: slowest first, so that neighbours merge.
+        sum.sort_by_key(|(_, s, t)| std::cmp::Reverse((s.unsigned_abs(), t.unsigned_abs())));
+        let own_x = remaining(x.shape().len(), &p.lhs_contract, &p.lhs_batch);
+        let own_y = remaining(y.shape().len(), &p.rhs_contract, &p.rhs_batch);
+        Contraction {
+            batch: merge_pairs(pairs(&p.lhs_batch, &p.rhs_batch)),
+            own: [merge(axes_of(x, &own_x)), merge(axes_of(y, &own_y))],
+            sum: merge_pairs(sum),
+        }
+    }
+
+    /// How many elements the innermost matrix products multiply, and whether there are loops around them besides the batch.
+    fn inner(&self) -> (usize, bool) {
+        let last = |a: &Axes| a.last().map_or(1, |(n, _)| *n);
+        let [x, y] = &self.own;
+        let k = self.sum.last().map_or(1, |s| s.0);
+        let loops = x.len() > 1 || y.len() > 1 || self.sum.len() > 1;
+        (last(x) * last(y) * k, loops)
+    }
+}
+
+fn contract<T: Multiply>(
+    p: &DotGeneral,
+    x: &Buffer,
+    y: &Buffer,
+    z: &mut [T],
+    multiply: Product<T>,
+) -> Result<()> {
+    if z.is_empty() {
+        return Ok(());
+    }
+    let c = Contraction::new(p, x, y);
+    if c.sum.iter().any(|s| s.0 == 0) {
+        z.fill(T::ZERO);
+        return Ok(());
+    }
+    // Products too small to be worth calls of their own are made large by a copy.
+    const WORTH: usize = 1 << 15;
+    if let (size, true) = c.inner()
+        && size < WORTH
+    {
+        let mut copies: [Option<Vec<T>>; 2] = [None, None];
+        let mut strides: [SmallVec<[isize; 4]>; 2] = [x.strides().into(), y.strides().into()];
+        for (i, b) in [x, y].into_iter().enumerate() {
+            let (batch, sum) = if i == 0 {
+                (&p.lhs_batch, &p.lhs_contract)
+            } else {
+                (&p.rhs_batch, &p.rhs_contract)
+            };
+            let own = remaining(b.shape().len(), sum, batch);
+            let order: Dims = batch.iter().chain(&own).chain(sum).copied().collect();
+            let axes = axes_of(b, &order);
+            let mut copy = zeros::<T>(b.len())?;
+            let storage = b.storage::<T>().ok_or_else(broken)?;
+            strided::copy(storage, b.offset(), &merge(axes.clone()), &mut copy);
+            let mut step = 1;
+            for (axis, (n, _)) in order.iter().zip(&axes).rev() {
+                if let Some(s) = strides.get_mut(i).and_then(|s| s.get_mut(*axis)) {
+                    *s = step;
+                }
+                step *= *n as isize;
+            }
+            if let Some(slot) = copies.get_mut(i) {
+                *slot = Some(copy);
+            }
+        }
+        let [a, b] = copies;
+        let [s, t] = strides;
+        let dense = |v: Option<Vec<T>>, like: &Buffer, s: SmallVec<[isize; 4]>| {
+            let v = v.ok_or_else(broken)?;
+            let flat = Buffer::new([v.len()].as_slice(), v)?;
+            flat.view(like.shape().into(), s, 0)
+        };
+        let (x, y) = (dense(a, x, s)?, dense(b, y, t)?);
+        let c = Contraction::new(p, &x, &y);
+        return stacked(&c, &x, &y, z, multiply);
+    }
+    stacked(&c, x, y, z, multiply)
+}
+
+/// Over the batch, in threads where one product is too small to be split.
+fn stacked<T: Multiply>(
+    c: &Contraction,
+    x: &Buffer,
+    y: &Buffer,
+    z: &mut [T],
+    multiply: Product<T>,
+) -> Result<()> {
+    let x = View {
+        storage: x.storage::<T>().ok_or_else(broken)?,
+        offset: x.offset(),
+    };
+    let y = View {
+        storage: y.storage::<T>().ok_or_else(broken)?,
+        offset: y.offset(),
+    };
+    let stack: usize = c.batch.iter().map(|b| b.0).product();
+    let plane = z.len() / stack.max(1);
+    let sum: usize = c.sum.iter().map(|s| s.0).product();
+    let each = plane as f64 * sum as f64;
+    let parts = if each > 4e6 {
+        1
+    } else {
+        parallel::parts(each * stack as f64 * 0.02).min(stack.max(1))
+    };
+    let run = |from: usize, z: &mut [T], threads: usize| -> Result<()> {
+        for (i, z) in z.chunks_exact_mut(plane.max(1)).enumerate() {
+            let (mut a, mut b) = (x, y);
+            let mut rest = from + i;
+            for (n, s, t) in c.batch.iter().rev() {
+                let index = (rest % n) as isize;
+                rest /= n;
+                a.offset = a.offset.wrapping_add_signed(index * s);
+                b.offset = b.offset.wrapping_add_signed(index * t);
+            }
+            matrices(c, a, b, z, multiply, threads)?;
+        }
+        Ok(())
+    };
+    if parts == 1 {
+        return run(0, z, threads());
+    }
+    let size = stack.div_ceil(parts);
+    let chunks: Vec<(usize, &mut [T])> = z.chunks_mut(size * plane).enumerate().collect();
+    let failed = std::sync::Mutex::new(None);
+    parallel::each(chunks, |(i, z)| {
+        if let Err(e) = run(i * size, z, 1)
+            && let Ok(mut first) = failed.lock()
+        {
+            *first = Some(e);
+        }
+    });
+    match failed.into_inner() {
+        Ok(None) => Ok(()),
+        Ok(Some(e)) => Err(e),
+        Err(_) => Err(broken()),
+    }
+}
+
+/// One entry of the batch: loops over the axes that did not merge, around matrix products.
+fn matrices<T: Multiply>(
+    c: &Contraction,
+    x: View<'_, T>,
+    y: View<'_, T>,
+    z: &mut [T],
+    multiply: Product<T>,
+    threads: usize,
+) -> Result<()> {
+    let split = |a: &Axes| -> (Axes, (usize, isize)) {
+        match a.split_last() {
+            Some((last, outer)) => (outer.iter().copied().collect(), *last),
+            None => (Axes::new(), (1, 1)),
+        }
+    };
+    let [own_x, own_y] = &c.own;
+    let ((outer_x, (m, row)), (outer_y, (n, column))) = (split(own_x), split(own_y));
+    let (outer_sum, (k, across, down)) = match c.sum.split_last() {
+        Some((last, outer)) => (outer, *last),
+        None => (&[][..], (1, 1, 1)),
+    };
+    let count = |a: &Axes| a.iter().map(|(n, _)| *n).product::<usize>();
+    let sums: usize = outer_sum.iter().map(|s| s.0).product();
+    let (rows, columns) = (count(&outer_x), count(&outer_y));
+    let step = n * columns;
+    let at = |axes: &Axes, mut index: usize| {
+        let mut offset = 0isize;
+        for (n, s) in axes.iter().rev() {
+            offset += (index % n) as isize * s;
+            index /= n;
+        }
+        offset
+    };
+    for i in 0..rows {
+        for j in 0..columns {
+            let from = i * m * step + j * n;
+            let z = z.get_mut(from..).ok_or_else(broken)?;
+            let z = z.get_mut(..(m - 1) * step + n).ok_or_else(broken)?;
+            for l in 0..sums {
+                let (mut s, mut t, mut rest) = (at(&outer_x, i), at(&outer_y, j), l);
+                for (n, p, q) in outer_sum.iter().rev() {
+                    let index = (rest % n) as isize;
+                    rest /= n;
+                    s += index * p;
+                    t += index * q;
+                }
+                let a = Matrix {
+                    storage: x.storage,
+                    offset: x.offset.wrapping_add_signed(s),
+                    rows: row,
+                    columns: across,
+                };
+                let b = Matrix {
+                    storage: y.storage,
+                    offset: y.offset.wrapping_add_signed(t),
+                    rows: down,
+                    columns: column,
+                };
+                multiply([m, n, k], a, b, z, step, l > 0, threads)?;
+            }
+        }
+    }
+    Ok(())
+}

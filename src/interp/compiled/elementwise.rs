@@ -1,0 +1,393 @@
+//! Elementwise programs: one function, or a chain of them that is run tile by tile.
+
+use super::{
+    kernels::{
+        Level,
+        elementwise::{Function, Lane, Operands, apply},
+        strided::{Axes, merged, read},
+        tile::{Part, SliceMut},
+    },
+    parallel,
+    storage::{Pool, TILE, give_register, register},
+};
+use crate::{
+    array::{Aval, Buffer, DType, Data, Stored, dtype::with_dtype},
+    error::{Error, Result},
+    trace::op::{Binary, Op, Unary},
+};
+use smallvec::SmallVec;
+use std::sync::Arc;
+
+/// Where an instruction reads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Source {
+    /// An operand of the program, by number.
+    Input(u16),
+    /// A tile that an instruction before has filled.
+    Register(u16),
+    /// A result that an instruction before has written.
+    Output(u16),
+}
+
+/// Where an instruction writes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Target {
+    Register(u16),
+    Output(u16),
+}
+
+/// One function of a program.
+#[derive(Clone, Debug)]
+pub(super) struct Instruction {
+    pub function: Function,
+    /// The element type of the first operand.
+    pub from: DType,
+    pub to: DType,
+    pub sources: SmallVec<[Source; 3]>,
+    pub target: Target,
+}
+
+/// Functions of arrays of one shape. Operands of one element stand for every element.
+#[derive(Debug, Default)]
+pub(super) struct Program {
+    pub instructions: SmallVec<[Instruction; 1]>,
+    /// The element types of the tiles.
+    pub registers: SmallVec<[DType; 4]>,
+    /// About how long one element takes.
+    pub nanoseconds: f64,
+}
+
+/// The elementwise function that a primitive is, if it is one that is run here.
+pub(super) fn function(op: &Op, operands: usize, which: Option<DType>) -> Option<Function> {
+    match op {
+        Op::Unary(u) => Some(Function::Unary(*u)),
+        Op::Binary(b) => Some(Function::Binary(*b)),
+        Op::IntegerPow(p) => Some(Function::IntegerPow(p.y)),
+        Op::ConvertElementType(_) => Some(Function::Convert),
+        Op::SelectN(_) if operands == 3 && which == Some(DType::Bool) => Some(Function::Select),
+        _ => None,
+    }
+}
+
+/// About how long a function takes for one element.
+pub(super) fn nanoseconds(f: Function) -> f64 {
+    use Unary::{Abs, Ceil, Exp, Floor, Log, Logistic, Neg, Not, Sign, Sqrt, Square, Tanh};
+    match f {
+        Function::Unary(Neg | Abs | Square | Sign | Not | Floor | Ceil) => 0.1,
+        Function::Unary(Sqrt | Exp | Log | Tanh | Logistic) => 0.7,
+        Function::Unary(_) | Function::Binary(Binary::Pow | Binary::Atan2 | Binary::Rem) => 5.0,
+        Function::Binary(Binary::Igamma | Binary::Igammac) => 100.0,
+        Function::Binary(_) | Function::Select | Function::Convert => 0.15,
+        Function::IntegerPow(_) => 0.5,
+    }
+}
+
+/// An operand of a step: borrowed, or given up.
+pub(super) enum Operand<'a> {
+    Shared(&'a Buffer),
+    Owned(Buffer),
+}
+
+impl Operand<'_> {
+    fn buffer(&self) -> &Buffer {
+        match self {
+            Operand::Shared(b) => b,
+            Operand::Owned(b) => b,
+        }
+    }
+}
+
+/// How an operand is read.
+enum Input<'a> {
+    Whole(&'a Buffer),
+    Every(&'a Buffer),
+    /// Copied into a tile first: a view by strides.
+    Strided(&'a Buffer, Axes),
+    /// Copied into a tile first: its storage is that of a result.
+    InPlace(usize, DType),
+}
+
+fn broken() -> Error {
+    Error::internal("an elementwise program does not fit its operands")
+}
+
+/// One thread's part: elements `start..end`.
+struct Section<'a> {
+    start: usize,
+    end: usize,
+    outputs: SmallVec<[Option<SliceMut<'a>>; 2]>,
+}
+
+struct Worker<'i, 'o> {
+    inputs: &'i [Input<'i>],
+    /// The tile of each input that is copied first.
+    loaded: SmallVec<[u16; 4]>,
+    registers: SmallVec<[Option<Data>; 8]>,
+    part: Section<'o>,
+    at: usize,
+    n: usize,
+}
+
+struct Reader<'i, 'o, 'r> {
+    worker: &'r Worker<'i, 'o>,
+    sources: &'r [Source],
+}
+
+impl Operands for Reader<'_, '_, '_> {
+    fn lane<T: Part>(&self, i: usize) -> Option<Lane<'_, T>> {
+        let w = self.worker;
+        let tile = |r: u16| -> Option<Lane<'_, T>> {
+            let data = w.registers.get(usize::from(r))?.as_ref()?;
+            Some(Lane::Each(T::slice(data)?.get(..w.n)?))
+        };
+        match *self.sources.get(i)? {
+            Source::Register(r) => tile(r),
+            Source::Output(k) => {
+                let z = w.part.outputs.get(usize::from(k))?.as_ref()?;
+                Some(Lane::Each(T::part(z, w.at - w.part.start, w.n)?))
+            }
+            Source::Input(i) => match w.inputs.get(usize::from(i))? {
+                Input::Whole(b) => {
+                    let from = b.offset() + w.at;
+                    Some(Lane::Each(b.storage::<T>()?.get(from..from + w.n)?))
+                }
+                Input::Every(b) => Some(Lane::Every(*b.storage::<T>()?.get(b.offset())?)),
+                Input::Strided(..) | Input::InPlace(..) => tile(*w.loaded.get(usize::from(i))?),
+            },
+        }
+    }
+}
+
+impl Worker<'_, '_> {
+    /// Copy the operands that cannot be read in place.
+    fn load(&mut self) -> Option<()> {
+        for (i, input) in self.inputs.iter().enumerate() {
+            if matches!(input, Input::Whole(_) | Input::Every(_)) {
+                continue;
+            }
+            let r = usize::from(*self.loaded.get(i)?);
+            let mut tile = self.registers.get_mut(r)?.take()?;
+            match input {
+                Input::Strided(b, axes) => with_dtype!(b.dtype(), T => {
+                    let z = T::vec_mut(&mut tile)?.get_mut(..self.n)?;
+                    read(b.storage::<T>()?, b.offset(), axes, self.at, z);
+                }),
+                Input::InPlace(k, dtype) => with_dtype!(*dtype, T => {
+                    let z = self.part.outputs.get(*k)?.as_ref()?;
+                    let x = T::part(z, self.at - self.part.start, self.n)?;
+                    T::vec_mut(&mut tile)?.get_mut(..self.n)?.copy_from_slice(x);
+                }),
+                Input::Whole(_) | Input::Every(_) => {}
+            }
+            *self.registers.get_mut(r)? = Some(tile);
+        }
+        Some(())
+    }
+
+    fn step(&mut self, level: Level, i: &Instruction) -> Option<()> {
+        match i.target {
+            Target::Register(r) => {
+                let mut tile = self.registers.get_mut(usize::from(r))?.take()?;
+                let reader = Reader {
+                    worker: self,
+                    sources: &i.sources,
+                };
+                let (z, _) = SliceMut::of(&mut tile).split(self.n);
+                apply(level, i.function, i.from, i.to, &reader, z)?;
+                *self.registers.get_mut(usize::from(r))? = Some(tile);
+            }
+            Target::Output(k) => {
+                let mut out = self.part.outputs.get_mut(usize::from(k))?.take()?;
+                let reader = Reader {
+                    worker: self,
+                    sources: &i.sources,
+                };
+                let z = out.part(self.at - self.part.start, self.n)?;
+                apply(level, i.function, i.from, i.to, &reader, z)?;
+                *self.part.outputs.get_mut(usize::from(k))? = Some(out);
+            }
+        }
+        Some(())
+    }
+}
+
+impl Program {
+    /// A program of one function.
+    pub(super) fn single(f: Function, from: DType, to: DType, operands: usize) -> Program {
+        Program {
+            instructions: SmallVec::from_iter([Instruction {
+                function: f,
+                from,
+                to,
+                sources: (0..operands).map(|i| Source::Input(i as u16)).collect(),
+                target: Target::Output(0),
+            }]),
+            registers: SmallVec::new(),
+            nanoseconds: nanoseconds(f),
+        }
+    }
+
+    /// Run it on operands of the shape of the results, or of one element.
+    pub(super) fn run(
+        &self,
+        operands: SmallVec<[Operand<'_>; 4]>,
+        avals: &[Arc<Aval>],
+        pool: &mut Pool,
+    ) -> Result<SmallVec<[Buffer; 1]>> {
+        let n = avals.first().ok_or_else(broken)?.size();
+        let mut operands = operands;
+        let mut in_place: SmallVec<[Option<(usize, DType)>; 4]> =
+            SmallVec::from_elem(None, operands.len());
+        let mut storage: SmallVec<[Arc<Data>; 2]> = SmallVec::new();
+        for (k, aval) in avals.iter().enumerate() {
+            let mut given = None;
+            for (operand, place) in operands.iter_mut().zip(&mut in_place) {
+                let fits = |b: &Buffer| b.dtype() == aval.dtype && b.len() == n;
+                if place.is_none() && matches!(operand, Operand::Owned(b) if fits(b)) {
+                    let empty = Operand::Owned(nothing());
+                    match std::mem::replace(operand, empty) {
+                        Operand::Owned(b) => match b.into_storage() {
+                            Ok(data) => {
+                                *place = Some((k, aval.dtype));
+                                given = Some(data);
+                                break;
+                            }
+                            Err(b) => *operand = Operand::Owned(b),
+                        },
+                        shared => *operand = shared,
+                    }
+                }
+            }
+            storage.push(match given {
+                Some(data) => data,
+                None => pool.take_for(aval)?,
+            });
+        }
+        let inputs: SmallVec<[Input<'_>; 4]> = operands
+            .iter()
+            .zip(&in_place)
+            .map(|(o, place)| {
+                let b = o.buffer();
+                match place {
+                    Some((k, dtype)) => Input::InPlace(*k, *dtype),
+                    None if b.len() == 1 => Input::Every(b),
+                    None if b.is_contiguous() => Input::Whole(b),
+                    None => match merged(b.shape(), b.strides()) {
+                        axes if axes.iter().all(|(_, s)| *s == 0) => Input::Every(b),
+                        axes => Input::Strided(b, axes),
+                    },
+                }
+            })
+            .collect();
+        if n > 0 {
+            let mut outputs: SmallVec<[SliceMut<'_>; 2]> = SmallVec::new();
+            for data in &mut storage {
+                outputs.push(SliceMut::of(Arc::get_mut(data).ok_or_else(broken)?));
+            }
+            self.fill(n, &inputs, outputs)?;
+        }
+        drop(inputs);
+        for o in operands {
+            if let Operand::Owned(b) = o {
+                pool.give(b);
+            }
+        }
+        Ok(storage
+            .into_iter()
+            .zip(avals)
+            .map(|(data, aval)| Buffer::from_storage(aval.clone(), data))
+            .collect())
+    }
+
+    fn fill(
+        &self,
+        n: usize,
+        inputs: &[Input<'_>],
+        outputs: SmallVec<[SliceMut<'_>; 2]>,
+    ) -> Result<()> {
+        let parts = parallel::parts(n as f64 * self.nanoseconds);
+        if parts == 1 {
+            let part = Section {
+                start: 0,
+                end: n,
+                outputs: outputs.into_iter().map(Some).collect(),
+            };
+            return self.work(inputs, part).ok_or_else(broken);
+        }
+        let size = n.div_ceil(parts).next_multiple_of(TILE);
+        let (mut rest, mut at, mut all) = (outputs, 0, vec![]);
+        while at < n {
+            let end = (at + size).min(n);
+            let (mine, others): (SmallVec<[Option<SliceMut<'_>>; 2]>, SmallVec<_>) = rest
+                .into_iter()
+                .map(|o| o.split(end - at))
+                .map(|(a, b)| (Some(a), b))
+                .unzip();
+            all.push(Section {
+                start: at,
+                end,
+                outputs: mine,
+            });
+            (rest, at) = (others, end);
+        }
+        let failed = std::sync::atomic::AtomicBool::new(false);
+        parallel::each(all, |part| {
+            if self.work(inputs, part).is_none() {
+                failed.store(true, std::sync::atomic::Ordering::Relaxed);
+            }
+        });
+        if failed.into_inner() {
+            return Err(broken());
+        }
+        Ok(())
+    }
+
+    fn work(&self, inputs: &[Input<'_>], part: Section<'_>) -> Option<()> {
+        let level = Level::get();
+        let mut registers: SmallVec<[Option<Data>; 8]> =
+            self.registers.iter().map(|d| Some(register(*d))).collect();
+        let mut loaded = SmallVec::new();
+        for input in inputs {
+            loaded.push(registers.len() as u16);
+            match input {
+                Input::Strided(b, _) => registers.push(Some(register(b.dtype()))),
+                Input::InPlace(_, dtype) => registers.push(Some(register(*dtype))),
+                Input::Whole(_) | Input::Every(_) => {}
+            }
+        }
+        let copies = registers.len() > self.registers.len();
+        let (start, end) = (part.start, part.end);
+        let mut worker = Worker {
+            inputs,
+            loaded,
+            registers,
+            part,
+            at: start,
+            n: 0,
+        };
+        while worker.at < end {
+            worker.n = TILE.min(end - worker.at);
+            if copies {
+                worker.load()?;
+            }
+            for i in &self.instructions {
+                worker.step(level, i)?;
+            }
+            worker.at += worker.n;
+        }
+        worker
+            .registers
+            .into_iter()
+            .flatten()
+            .for_each(give_register);
+        Some(())
+    }
+}
+
+/// A buffer that stands where another has been taken from.
+fn nothing() -> Buffer {
+    static EMPTY: std::sync::LazyLock<Buffer> = std::sync::LazyLock::new(|| {
+        Buffer::scalar(crate::array::Scalar::Bool(false), DType::Bool, false)
+    });
+    EMPTY.clone()
+}

@@ -1,0 +1,221 @@
+//! Matrix products over strided slices.
+
+use super::levels;
+use crate::error::{Error, Result};
+use gemm::Parallelism;
+use num_complex::Complex;
+
+/// A matrix in a slice: where it begins, and the steps from row to row and from column to column.
+#[derive(Clone, Copy)]
+pub(in crate::interp::compiled) struct Matrix<'a, T> {
+    pub storage: &'a [T],
+    pub offset: usize,
+    pub rows: isize,
+    pub columns: isize,
+}
+
+impl<T> Matrix<'_, T> {
+    /// Do the corners of a matrix of this size lie in the storage?
+    fn holds(&self, m: usize, n: usize) -> bool {
+        let (mut low, mut high) = (self.offset as i128, self.offset as i128);
+        for (n, s) in [(m, self.rows), (n, self.columns)] {
+            let reach = (n as i128 - 1) * s as i128;
+            low += reach.min(0);
+            high += reach.max(0);
+        }
+        low >= 0 && high < self.storage.len() as i128
+    }
+
+    fn at(&self, i: usize, j: usize) -> usize {
+        (self.offset as isize + i as isize * self.rows + j as isize * self.columns) as usize
+    }
+}
+
+/// The types that the `gemm` crate multiplies.
+pub(in crate::interp::compiled) trait Gemm: Multiply {}
+impl Gemm for f32 {}
+impl Gemm for f64 {}
+impl Gemm for Complex<f32> {}
+impl Gemm for Complex<f64> {}
+
+/// The rows of `z`, which begin `step` apart, become those of `x · y` (of `m · n` elements, `k` products each), or have them added.
+pub(in crate::interp::compiled) fn gemm<T: Gemm>(
+    [m, n, k]: [usize; 3],
+    x: Matrix<'_, T>,
+    y: Matrix<'_, T>,
+    z: &mut [T],
+    step: usize,
+    accumulate: bool,
+    threads: usize,
+) -> Result<()> {
+    if m == 0 || n == 0 {
+        return Ok(());
+    }
+    if step < n || z.len() < (m - 1) * step + n || (k > 0 && !(x.holds(m, k) && y.holds(k, n))) {
+        return Err(Error::internal(
+            "a matrix product reaches outside of its operands",
+        ));
+    }
+    let flops = m as f64 * n as f64 * k as f64;
+    let parallelism = if threads > 1 && flops > 4e5 {
+        Parallelism::Rayon(threads)
+    } else {
+        Parallelism::None
+    };
+    // SAFETY: the corners of the three matrices were checked to lie in their slices, so every element does; `z` is borrowed
+    // mutably, so it overlaps neither operand; `T` is one of the crate's types.
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            z.as_mut_ptr(),
+            1,
+            step as isize,
+            accumulate,
+            x.storage.as_ptr().wrapping_add(x.offset),
+            x.columns,
+            x.rows,
+            y.storage.as_ptr().wrapping_add(y.offset),
+            y.columns,
+            y.rows,
+            T::ONE,
+            T::ONE,
+            false,
+            false,
+            false,
+            parallelism,
+        );
+    }
+    Ok(())
+}
+
+/// Sums of products.
+pub(in crate::interp::compiled) trait Multiply:
+    super::tile::Part
+{
+    /// `a · b + c`.
+    fn multiply_add(a: Self, b: Self, c: Self) -> Self;
+    /// `a + b`.
+    fn plus(a: Self, b: Self) -> Self;
+}
+macro_rules! multiply {
+    ($($T:ty: $a:ident $b:ident $c:ident => $product:expr, $sum:expr;)*) => {$(
+        impl Multiply for $T {
+            #[inline(always)]
+            fn multiply_add($a: Self, $b: Self, $c: Self) -> Self { $product }
+            #[inline(always)]
+            fn plus($a: Self, $c: Self) -> Self { $sum }
+        }
+    )*};
+}
+multiply! {
+    f32: a b c => a * b + c, a + c;
+    f64: a b c => a * b + c, a + c;
+    Complex<f32>: a b c => a * b + c, a + c;
+    Complex<f64>: a b c => a * b + c, a + c;
+    i8: a b c => a.wrapping_mul(b).wrapping_add(c), a.wrapping_add(c);
+    i16: a b c => a.wrapping_mul(b).wrapping_add(c), a.wrapping_add(c);
+    i32: a b c => a.wrapping_mul(b).wrapping_add(c), a.wrapping_add(c);
+    i64: a b c => a.wrapping_mul(b).wrapping_add(c), a.wrapping_add(c);
+    u8: a b c => a.wrapping_mul(b).wrapping_add(c), a.wrapping_add(c);
+    u16: a b c => a.wrapping_mul(b).wrapping_add(c), a.wrapping_add(c);
+    u32: a b c => a.wrapping_mul(b).wrapping_add(c), a.wrapping_add(c);
+    u64: a b c => a.wrapping_mul(b).wrapping_add(c), a.wrapping_add(c);
+    bool: a b c => (a & b) | c, a | c;
+}
+
+/// As [`gemm`], by loops of our own: for small products, matrix–vector products and integers.
+#[inline(always)]
+fn product_body<T: Multiply>(
+    [m, n, k]: [usize; 3],
+    x: Matrix<'_, T>,
+    y: Matrix<'_, T>,
+    z: &mut [T],
+    step: usize,
+    accumulate: bool,
+) {
+    if !accumulate {
+        z.chunks_mut(step.max(1))
+            .take(m)
+            .filter_map(|z| z.get_mut(..n))
+            .for_each(|z| z.fill(T::ZERO));
+    }
+    if k == 0 || n == 0 || !x.holds(m, k) || !y.holds(k, n) {
+        return;
+    }
+    let rows = z.chunks_mut(step.max(1)).take(m);
+    let rows = rows.map(|z| z.get_mut(..n).unwrap_or_default());
+    let across_x = x.columns == 1;
+    if across_x && y.rows == 1 {
+        // Both run along the summed axis: dot products of slices.
+        for (i, z) in rows.enumerate() {
+            let a = &x.storage.get(x.at(i, 0)..).unwrap_or_default();
+            let a = a.get(..k).unwrap_or_default();
+            for (j, z) in z.iter_mut().enumerate() {
+                let b = y.storage.get(y.at(0, j)..).unwrap_or_default();
+                *z = T::plus(*z, dot(a, b.get(..k).unwrap_or_default()));
+            }
+        }
+    } else if y.columns == 1 && n > 1 {
+        // Rows of `y` scaled and added up.
+        for (i, z) in rows.enumerate() {
+            for l in 0..k {
+                let a = x.storage.get(x.at(i, l)).copied().unwrap_or_default();
+                let b = y.storage.get(y.at(l, 0)..).unwrap_or_default();
+                add_scaled(a, b.get(..n).unwrap_or_default(), z);
+            }
+        }
+    } else if n == 1 && step == 1 && x.rows == 1 {
+        // Columns of `x` scaled and added up.
+        for l in 0..k {
+            let b = y.storage.get(y.at(l, 0)).copied().unwrap_or_default();
+            let a = x.storage.get(x.at(0, l)..).unwrap_or_default();
+            add_scaled(b, a.get(..m).unwrap_or_default(), &mut *z);
+        }
+    } else {
+        for (i, z) in rows.enumerate() {
+            for (j, z) in z.iter_mut().enumerate() {
+                let mut sum = T::ZERO;
+                for l in 0..k {
+                    let a = x.storage.get(x.at(i, l)).copied().unwrap_or_default();
+                    let b = y.storage.get(y.at(l, j)).copied().unwrap_or_default();
+                    sum = T::multiply_add(a, b, sum);
+                }
+                *z = T::plus(*z, sum);
+            }
+        }
+    }
+}
+levels! {
+    /// As [`gemm`], by loops of our own: for small products, matrix–vector products and integers.
+    fn product<T: Multiply>(size: [usize; 3], x: Matrix<'_, T>, y: Matrix<'_, T>, z: &mut [T], step: usize, accumulate: bool) = product_body;
+}
+
+#[inline(always)]
+fn add_scaled<T: Multiply>(a: T, x: &[T], z: &mut [T]) {
+    for (z, x) in z.iter_mut().zip(x) {
+        *z = T::multiply_add(a, *x, *z);
+    }
+}
+
+/// In sixteen running sums, so that the additions do not wait for each other.
+#[inline(always)]
+fn dot<T: Multiply>(x: &[T], y: &[T]) -> T {
+    const LANES: usize = 16;
+    let mut sums = [T::ZERO; LANES];
+    let (xs, ys) = (x.chunks_exact(LANES), y.chunks_exact(LANES));
+    let (mut rest, others) = (T::ZERO, xs.remainder().iter().zip(ys.remainder()));
+    for (x, y) in xs.zip(ys) {
+        for ((s, x), y) in sums.iter_mut().zip(x).zip(y) {
+            *s = T::multiply_add(*x, *y, *s);
+        }
+    }
+    for (x, y) in others {
+        rest = T::multiply_add(*x, *y, rest);
+    }
+    if x.len() < LANES {
+        return rest;
+    }
+    sums.into_iter().fold(rest, T::plus)
+}

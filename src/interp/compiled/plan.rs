@@ -1,0 +1,587 @@
+//! From a program to a plan: equations flattened, elementwise ones grouped, operands resolved to places, lifetimes known.
+
+use super::{
+    elementwise::{Instruction, Program, Source, Target, function, nanoseconds},
+    step::{Kernel, Step},
+};
+use crate::{
+    array::{Aval, Buffer, DType, Dims},
+    error::{Error, Result},
+    interp::reference,
+    trace::{Atom, Jaxpr, op::Op},
+};
+use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
+use std::{panic::Location, sync::Arc};
+
+/// Where a value is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) enum Place {
+    Argument(u32),
+    Constant(u32),
+    Slot(u32),
+}
+
+/// A program that is ready to run, any number of times.
+pub(super) struct Plan {
+    pub arguments: usize,
+    pub constants: Vec<Arc<Buffer>>,
+    pub slots: usize,
+    pub steps: Vec<Step>,
+    pub results: Vec<Outcome>,
+}
+
+/// A result of the program.
+pub(super) struct Outcome {
+    pub place: Place,
+    pub weak_type: bool,
+    /// Nothing after it reads the slot.
+    pub last: bool,
+}
+
+/// A value while planning: an argument, a constant, or what a node makes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum Value {
+    Argument(u32),
+    Constant(u32),
+    Made(u32),
+}
+
+/// An equation, with what it reads resolved through calls and identities.
+struct Node {
+    op: Op,
+    operands: SmallVec<[Value; 3]>,
+    results: SmallVec<[u32; 1]>,
+    at: &'static Location<'static>,
+}
+
+/// Nodes that become one step.
+struct Group {
+    /// The shape, if it is elementwise; `None` of one that has been merged into another, too.
+    shape: Option<Dims>,
+    nodes: Vec<usize>,
+}
+
+/// The largest number of functions in one program.
+const LONGEST: usize = 48;
+
+fn broken() -> Error {
+    Error::internal("a program reads what nothing has made")
+}
+
+#[derive(Default)]
+struct Planner {
+    constants: Vec<Arc<Buffer>>,
+    by_address: FxHashMap<usize, u32>,
+    avals: Vec<Arc<Aval>>,
+    nodes: Vec<Node>,
+    /// Values all of whose elements are one number, which stands in another value.
+    splats: FxHashMap<Value, Value>,
+    arguments: Vec<Arc<Aval>>,
+}
+
+impl Planner {
+    fn constant(&mut self, b: &Arc<Buffer>) -> Value {
+        let next = self.constants.len() as u32;
+        let key = Arc::as_ptr(b) as usize;
+        let n = *self.by_address.entry(key).or_insert(next);
+        if n == next {
+            self.constants.push(b.clone());
+        }
+        Value::Constant(n)
+    }
+
+    fn aval(&self, v: Value) -> Result<&Arc<Aval>> {
+        let aval = match v {
+            Value::Argument(i) => self.arguments.get(i as usize),
+            Value::Constant(i) => self.constants.get(i as usize).map(|b| b.aval()),
+            Value::Made(i) => self.avals.get(i as usize),
+        };
+        aval.ok_or_else(broken)
+    }
+
+    /// Append the equations of a program whose inputs are these values; its results.
+    fn flatten(&mut self, j: &Jaxpr, inputs: &[Value]) -> Result<Vec<Value>> {
+        let mut env: Vec<Option<Value>> = vec![None; j.var_count()];
+        let set = |env: &mut Vec<Option<Value>>, i: usize, v: Value| {
+            if let Some(slot) = env.get_mut(i) {
+                *slot = Some(v);
+            }
+        };
+        for (v, x) in j.invars().iter().zip(inputs) {
+            set(&mut env, v.index(), *x);
+        }
+        for (v, c) in j.consts() {
+            let c = reference::constant(c)?;
+            set(&mut env, v.index(), self.constant(&c));
+        }
+        let read = |this: &mut Planner, env: &[Option<Value>], a: &Atom| match a {
+            Atom::Var(v) => env.get(v.index()).copied().flatten().ok_or_else(broken),
+            Atom::Lit(l) => Ok(this.constant(l.buffer())),
+        };
+        for eqn in j.eqns() {
+            let mut operands: SmallVec<[Value; 3]> = SmallVec::new();
+            for a in &eqn.inputs {
+                operands.push(read(self, &env, a)?);
+            }
+            if let Op::Jit(p) = &eqn.op {
+                let results = self.flatten(&p.jaxpr, &operands)?;
+                for (v, x) in eqn.outputs.iter().zip(results) {
+                    set(&mut env, v.index(), x);
+                }
+                continue;
+            }
+            if let Some(same) = self.identity(&eqn.op, &operands)? {
+                if let Some(v) = eqn.outputs.first() {
+                    set(&mut env, v.index(), same);
+                }
+                continue;
+            }
+            let mut results = SmallVec::new();
+            for v in &eqn.outputs {
+                let id = self.avals.len() as u32;
+                self.avals.push(j.aval(*v).clone());
+                results.push(id);
+                set(&mut env, v.index(), Value::Made(id));
+            }
+            if let (Op::BroadcastInDim(_), Some(x), Some(y)) =
+                (&eqn.op, operands.first(), results.first())
+                && self.aval(*x)?.size() == 1
+            {
+                let origin = self.splats.get(x).copied().unwrap_or(*x);
+                self.splats.insert(Value::Made(*y), origin);
+            }
+            self.nodes.push(Node {
+                op: eqn.op.clone(),
+                operands,
+                results,
+                at: eqn.at,
+            });
+        }
+        j.outs().iter().map(|a| read(self, &env, a)).collect()
+    }
+
+    /// The operand that an equation gives back as it is, if it does.
+    fn identity(&self, op: &Op, operands: &[Value]) -> Result<Option<Value>> {
+        let Some(x) = operands.first().copied() else {
+            return Ok(None);
+        };
+        let aval = self.aval(x)?;
+        let same = match op {
+            Op::StopGradient(_) | Op::Component(_) => true,
+            Op::ConvertElementType(p) => p.new_dtype == aval.dtype,
+            Op::Reshape(p) => p.new_sizes == aval.shape,
+            Op::BroadcastInDim(p) => p.shape == aval.shape,
+            Op::Transpose(p) => p.permutation.iter().enumerate().all(|(i, p)| i == *p),
+            _ => false,
+        };
+        Ok(same.then_some(x))
+    }
+
+    /// Leave out what no result depends on, and count the uses of the rest.
+    fn prune(&mut self, outs: &[Value]) -> Vec<u32> {
+        let mut uses = vec![0u32; self.avals.len()];
+        let count = |uses: &mut Vec<u32>, v: Value| {
+            if let Value::Made(i) = v
+                && let Some(n) = uses.get_mut(i as usize)
+            {
+                *n += 1;
+            }
+        };
+        outs.iter().for_each(|v| count(&mut uses, *v));
+        let mut kept = Vec::with_capacity(self.nodes.len());
+        for mut node in std::mem::take(&mut self.nodes).into_iter().rev() {
+            let used = |i: &u32| uses.get(*i as usize).is_some_and(|n| *n > 0);
+            if !node.results.iter().any(used) {
+                continue;
+            }
+            if self.elementwise(&node).is_some() {
+                for v in &mut node.operands {
+                    *v = self.splats.get(v).copied().unwrap_or(*v);
+                }
+            }
+            node.operands.iter().for_each(|v| count(&mut uses, *v));
+            kept.push(node);
+        }
+        kept.reverse();
+        self.nodes = kept;
+        uses
+    }
+
+    /// The shape of an elementwise node.
+    fn elementwise(&self, node: &Node) -> Option<&Dims> {
+        let which = node.operands.first().and_then(|v| self.aval(*v).ok());
+        function(&node.op, node.operands.len(), which.map(|a| a.dtype))?;
+        let out = self.avals.get(*node.results.first()? as usize)?;
+        // `select_n` and the others take operands of the result's shape, or of one element.
+        node.operands
+            .iter()
+            .all(|v| {
+                self.aval(*v)
+                    .is_ok_and(|a| a.shape == out.shape || a.size() == 1)
+            })
+            .then_some(&out.shape)
+    }
+
+    /// Put elementwise nodes of one shape together where nothing in between depends on them.
+    fn group(&self, uses: &[u32]) -> Vec<Group> {
+        let mut groups: Vec<Group> = vec![];
+        let mut home: Vec<usize> = vec![0; self.avals.len()];
+        for (n, node) in self.nodes.iter().enumerate() {
+            let made = |v: &Value| match v {
+                Value::Made(i) => home.get(*i as usize).copied(),
+                _ => None,
+            };
+            let latest = node.operands.iter().filter_map(made).max();
+            let shape = self.elementwise(node).cloned();
+            let fits = |g: usize| {
+                groups.get(g).is_some_and(|g| {
+                    g.shape.is_some() && g.shape == shape && g.nodes.len() < LONGEST
+                })
+            };
+            let joined = latest.filter(|g| fits(*g)).or_else(|| {
+                // A later group that reads the same.
+                let from = latest.unwrap_or(0).max(groups.len().saturating_sub(8));
+                (from..groups.len()).rev().find(|g| {
+                    fits(*g)
+                        && groups.get(*g).is_some_and(|g| {
+                            let shares = |m: &usize| {
+                                self.nodes.get(*m).is_some_and(|m| {
+                                    m.operands.iter().any(|v| {
+                                        node.operands.contains(v)
+                                            && self.aval(*v).is_ok_and(|a| a.size() > 1)
+                                    })
+                                })
+                            };
+                            g.nodes.iter().any(shares)
+                        })
+                })
+            });
+            let g = match joined {
+                Some(g) => {
+                    if let Some(group) = groups.get_mut(g) {
+                        group.nodes.push(n);
+                    }
+                    g
+                }
+                None => {
+                    groups.push(Group {
+                        shape: shape.clone(),
+                        nodes: vec![n],
+                    });
+                    groups.len() - 1
+                }
+            };
+            for r in &node.results {
+                if let Some(h) = home.get_mut(*r as usize) {
+                    *h = g;
+                }
+            }
+            if shape.is_some() {
+                self.absorb(g, node, uses, &mut groups, &mut home);
+            }
+        }
+        groups
+    }
+
+    /// Earlier groups that only this one reads are made part of it: their results never leave the tiles.
+    fn absorb(
+        &self,
+        g: usize,
+        node: &Node,
+        uses: &[u32],
+        groups: &mut [Group],
+        home: &mut [usize],
+    ) {
+        for v in &node.operands {
+            let Value::Made(i) = v else { continue };
+            let Some(&h) = home.get(*i as usize) else {
+                continue;
+            };
+            let (Some(early), Some(late)) = (groups.get(h), groups.get(g)) else {
+                continue;
+            };
+            if h >= g
+                || early.shape != late.shape
+                || early.shape.is_none()
+                || early.nodes.len() + late.nodes.len() > LONGEST
+            {
+                continue;
+            }
+            let members = || early.nodes.iter().chain(&late.nodes);
+            let inside = |r: u32| -> u32 {
+                members()
+                    .filter_map(|m| self.nodes.get(*m))
+                    .flat_map(|m| &m.operands)
+                    .filter(|v| **v == Value::Made(r))
+                    .count() as u32
+            };
+            let private = early
+                .nodes
+                .iter()
+                .filter_map(|m| self.nodes.get(*m))
+                .flat_map(|m| &m.results)
+                .all(|r| uses.get(*r as usize) == Some(&inside(*r)));
+            if !private {
+                continue;
+            }
+            let moved = groups
+                .get_mut(h)
+                .map(|e| {
+                    e.shape = None;
+                    std::mem::take(&mut e.nodes)
+                })
+                .unwrap_or_default();
+            for r in moved
+                .iter()
+                .filter_map(|m| self.nodes.get(*m))
+                .flat_map(|m| &m.results)
+            {
+                if let Some(h) = home.get_mut(*r as usize) {
+                    *h = g;
+                }
+            }
+            if let Some(late) = groups.get_mut(g) {
+                late.nodes.extend(moved);
+                late.nodes.sort_unstable();
+            }
+        }
+    }
+}
+
+/// A step before its places are known.
+struct Draft {
+    kernel: Kernel,
+    operands: SmallVec<[Value; 4]>,
+    results: SmallVec<[u32; 1]>,
+    at: &'static Location<'static>,
+}
+
+impl Planner {
+    fn draft(&self, group: &Group, uses: &[u32]) -> Result<Option<Draft>> {
+        let Some(first) = group.nodes.first().and_then(|n| self.nodes.get(*n)) else {
+            return Ok(None);
+        };
+        if group.shape.is_some() {
+            return self.chain(group, uses, first.at).map(Some);
+        }
+        let operands = first.operands.iter().copied().collect();
+        Ok(Some(Draft {
+            kernel: Kernel::of(&first.op)?,
+            operands,
+            results: first.results.clone(),
+            at: first.at,
+        }))
+    }
+
+    /// An elementwise group as a program over tiles.
+    fn chain(&self, group: &Group, uses: &[u32], at: &'static Location<'static>) -> Result<Draft> {
+        let nodes: Vec<&Node> = group
+            .nodes
+            .iter()
+            .filter_map(|n| self.nodes.get(*n))
+            .collect();
+        // Uses within the group, and the last of them.
+        let mut inside: FxHashMap<u32, (u32, usize)> = FxHashMap::default();
+        for (i, node) in nodes.iter().enumerate() {
+            for v in &node.operands {
+                if let Value::Made(r) = v {
+                    let entry = inside.entry(*r).or_default();
+                    entry.0 += 1;
+                    entry.1 = i;
+                }
+            }
+        }
+        let mut program = Program::default();
+        let mut operands: SmallVec<[Value; 4]> = SmallVec::new();
+        let mut results: SmallVec<[u32; 1]> = SmallVec::new();
+        let mut made: FxHashMap<u32, Source> = FxHashMap::default();
+        let mut free: Vec<u16> = vec![];
+        for (i, node) in nodes.iter().enumerate() {
+            let mut sources: SmallVec<[Source; 3]> = SmallVec::new();
+            let mut from = None;
+            for v in &node.operands {
+                from = from.or(Some(self.aval(*v)?.dtype));
+                let inner = match v {
+                    Value::Made(r) => made.get(r).copied(),
+                    _ => None,
+                };
+                sources.push(match inner {
+                    Some(source) => source,
+                    None => {
+                        let known = operands.iter().position(|o| o == v);
+                        let k = known.unwrap_or(operands.len());
+                        if known.is_none() {
+                            operands.push(*v);
+                        }
+                        Source::Input(k as u16)
+                    }
+                });
+            }
+            let result = *node.results.first().ok_or_else(broken)?;
+            let to = self.aval(Value::Made(result))?.dtype;
+            let used = inside.get(&result).map_or(0, |u| u.0);
+            let outside = uses.get(result as usize).copied().unwrap_or(0) > used;
+            let target = if outside {
+                results.push(result);
+                Target::Output((results.len() - 1) as u16)
+            } else {
+                let fits = |r: &u16| program.registers.get(usize::from(*r)) == Some(&to);
+                let at = match free.iter().position(fits) {
+                    Some(i) => free.swap_remove(i),
+                    None => {
+                        program.registers.push(to);
+                        (program.registers.len() - 1) as u16
+                    }
+                };
+                Target::Register(at)
+            };
+            // Tiles that are read here for the last time are free for later results, not for this one.
+            for v in &node.operands {
+                if let Value::Made(r) = v
+                    && inside.get(r).is_some_and(|u| u.1 == i)
+                    && let Some(Source::Register(t)) = made.get(r)
+                    && !free.contains(t)
+                {
+                    free.push(*t);
+                }
+            }
+            let which = node.operands.first().map(|v| self.aval(*v)).transpose()?;
+            let f = function(&node.op, node.operands.len(), which.map(|a| a.dtype))
+                .ok_or_else(broken)?;
+            program.nanoseconds += nanoseconds(f);
+            program.instructions.push(Instruction {
+                function: f,
+                from: from.unwrap_or(DType::F32),
+                to,
+                sources,
+                target,
+            });
+            made.insert(
+                result,
+                match target {
+                    Target::Register(r) => Source::Register(r),
+                    Target::Output(k) => Source::Output(k),
+                },
+            );
+        }
+        Ok(Draft {
+            kernel: Kernel::Elementwise(program),
+            operands,
+            results,
+            at,
+        })
+    }
+}
+
+impl Plan {
+    /// Plan a program.
+    pub(super) fn new(j: &Jaxpr) -> Result<Plan> {
+        let mut planner = Planner {
+            arguments: j.invars().iter().map(|v| j.aval(*v).clone()).collect(),
+            ..Planner::default()
+        };
+        let inputs: Vec<Value> = (0..j.invars().len())
+            .map(|i| Value::Argument(i as u32))
+            .collect();
+        let outs = planner.flatten(j, &inputs)?;
+        let uses = planner.prune(&outs);
+        let groups = planner.group(&uses);
+        let mut drafts = Vec::with_capacity(groups.len());
+        for g in &groups {
+            drafts.extend(planner.draft(g, &uses)?);
+        }
+        planner.place(drafts, &outs, j)
+    }
+}
+
+impl Planner {
+    /// Give each value a slot for as long as it lives.
+    fn place(self, drafts: Vec<Draft>, outs: &[Value], j: &Jaxpr) -> Result<Plan> {
+        let mut last = vec![0usize; self.avals.len()];
+        let mut note = |v: &Value, at: usize| {
+            if let Value::Made(i) = v
+                && let Some(l) = last.get_mut(*i as usize)
+            {
+                *l = at;
+            }
+        };
+        for (i, d) in drafts.iter().enumerate() {
+            // A result that nothing reads dies where it is made.
+            d.results.iter().for_each(|r| note(&Value::Made(*r), i));
+            d.operands.iter().for_each(|v| note(v, i));
+        }
+        outs.iter().for_each(|v| note(v, usize::MAX));
+        let mut slot_of: Vec<u32> = vec![u32::MAX; self.avals.len()];
+        let (mut free, mut slots) = (Vec::<u32>::new(), 0u32);
+        let place = |slot_of: &[u32], v: &Value| match v {
+            Value::Argument(i) => Ok(Place::Argument(*i)),
+            Value::Constant(i) => Ok(Place::Constant(*i)),
+            Value::Made(i) => match slot_of.get(*i as usize) {
+                Some(s) if *s != u32::MAX => Ok(Place::Slot(*s)),
+                _ => Err(broken()),
+            },
+        };
+        let mut steps = Vec::with_capacity(drafts.len());
+        for (i, d) in drafts.into_iter().enumerate() {
+            let mut operands: SmallVec<[Place; 4]> = SmallVec::new();
+            let mut dead: SmallVec<[u32; 2]> = SmallVec::new();
+            for v in &d.operands {
+                let p = place(&slot_of, v)?;
+                operands.push(p);
+                if let (Value::Made(r), Place::Slot(s)) = (v, p)
+                    && last.get(*r as usize) == Some(&i)
+                    && !dead.contains(&s)
+                {
+                    dead.push(s);
+                }
+            }
+            let mut results: SmallVec<[u32; 1]> = SmallVec::new();
+            let mut avals: SmallVec<[Arc<Aval>; 1]> = SmallVec::new();
+            for r in &d.results {
+                let s = free.pop().unwrap_or_else(|| {
+                    slots += 1;
+                    slots - 1
+                });
+                if let Some(slot) = slot_of.get_mut(*r as usize) {
+                    *slot = s;
+                }
+                results.push(s);
+                avals.push(self.aval(Value::Made(*r))?.clone());
+                if last.get(*r as usize) == Some(&i) {
+                    dead.push(s);
+                }
+            }
+            free.extend(&dead);
+            steps.push(Step {
+                kernel: d.kernel,
+                operands,
+                results,
+                avals,
+                dead,
+                at: d.at,
+            });
+        }
+        let mut results: Vec<Outcome> = vec![];
+        for (v, a) in outs.iter().zip(j.outs()) {
+            results.push(Outcome {
+                place: place(&slot_of, v)?,
+                weak_type: j.atom_aval(a).weak_type,
+                last: true,
+            });
+        }
+        for i in 0..results.len() {
+            let (before, after) = results.split_at_mut(i + 1);
+            if let Some(this) = before.last_mut() {
+                this.last = !after.iter().any(|o| o.place == this.place);
+            }
+        }
+        Ok(Plan {
+            arguments: self.arguments.len(),
+            constants: self.constants,
+            slots: slots as usize,
+            steps,
+            results,
+        })
+    }
+}

@@ -1,0 +1,273 @@
+//! One step of a plan, and running it.
+
+use super::{
+    contract,
+    elementwise::{Operand, Program, function},
+    plan::{Place, Plan},
+    reduce,
+    storage::Pool,
+    view,
+};
+use crate::{
+    array::{Aval, Buffer},
+    error::{Error, Result},
+    interp::{Buffers, reference},
+    trace::op::{BroadcastInDim, DotGeneral, Op, Reduce, Transpose},
+};
+use smallvec::{SmallVec, smallvec};
+use std::{panic::Location, sync::Arc};
+
+/// How a step is computed.
+pub(super) enum Kernel {
+    Elementwise(Program),
+    Transpose(Arc<Transpose>),
+    Broadcast(Arc<BroadcastInDim>),
+    Reshape,
+    Contract(Arc<DotGeneral>),
+    Reduce(Arc<Reduce>),
+    /// As the reference interpreter does.
+    Reference(Op),
+}
+
+impl Kernel {
+    /// The kernel of a primitive. Each new primitive chooses here.
+    #[deny(clippy::wildcard_enum_match_arm)]
+    pub(super) fn of(op: &Op) -> Result<Kernel> {
+        Ok(match op {
+            Op::Transpose(p) => Kernel::Transpose(p.clone()),
+            Op::BroadcastInDim(p) => Kernel::Broadcast(p.clone()),
+            Op::Reshape(_) => Kernel::Reshape,
+            Op::DotGeneral(p) => Kernel::Contract(p.clone()),
+            Op::Reduce(p) => Kernel::Reduce(p.clone()),
+            // Elementwise ones come here only where their operands are not of one shape, which the reference knows to refuse.
+            Op::Unary(_)
+            | Op::Binary(_)
+            | Op::IntegerPow(_)
+            | Op::SelectN(_)
+            | Op::ConvertElementType(_)
+            | Op::StopGradient(_)
+            | Op::Component(_)
+            | Op::Iota(_)
+            | Op::Threefry2x32(_)
+            | Op::RandomGamma(_)
+            | Op::RandomGammaGrad(_)
+            | Op::Gather(_)
+            | Op::Scatter(_)
+            | Op::Sort(_)
+            | Op::TopK(_)
+            | Op::Cumulative(_)
+            | Op::Jit(_)
+            | Op::Custom(_) => Kernel::Reference(op.clone()),
+        })
+    }
+}
+
+/// One step of a plan.
+pub(super) struct Step {
+    pub kernel: Kernel,
+    pub operands: SmallVec<[Place; 4]>,
+    /// The slots of the results, and their types.
+    pub results: SmallVec<[u32; 1]>,
+    pub avals: SmallVec<[Arc<Aval>; 1]>,
+    /// Slots that are not read after this step.
+    pub dead: SmallVec<[u32; 2]>,
+    pub at: &'static Location<'static>,
+}
+
+/// What a plan needs while it runs; kept between runs.
+#[derive(Default)]
+pub(super) struct Machine {
+    slots: Vec<Option<Buffer>>,
+    pool: Pool,
+}
+
+fn broken() -> Error {
+    Error::internal("a plan reads an empty slot")
+}
+
+fn only(b: Buffer) -> Buffers {
+    smallvec![b]
+}
+
+impl Plan {
+    pub(super) fn run(
+        &self,
+        machine: &mut Machine,
+        args: &[Arc<Buffer>],
+    ) -> Result<Vec<Arc<Buffer>>> {
+        if args.len() != self.arguments {
+            return Err(Error::tree(format!(
+                "the program takes {} arrays, {} were given",
+                self.arguments,
+                args.len()
+            )));
+        }
+        machine.slots.resize(self.slots, None);
+        for step in &self.steps {
+            if let Err(e) = self.step(step, machine, args) {
+                machine.slots.clear();
+                return Err(e.at(step.at));
+            }
+        }
+        let mut results = Vec::with_capacity(self.results.len());
+        for out in &self.results {
+            let shared = |b: &Arc<Buffer>| {
+                if b.aval().weak_type == out.weak_type {
+                    b.clone()
+                } else {
+                    Arc::new(b.with_weak_type(out.weak_type))
+                }
+            };
+            results.push(match out.place {
+                Place::Argument(i) => shared(args.get(i as usize).ok_or_else(broken)?),
+                Place::Constant(i) => shared(self.constants.get(i as usize).ok_or_else(broken)?),
+                Place::Slot(s) => {
+                    let slot = machine.slots.get_mut(s as usize).ok_or_else(broken)?;
+                    let b = if out.last { slot.take() } else { slot.clone() };
+                    Arc::new(b.ok_or_else(broken)?.with_weak_type(out.weak_type))
+                }
+            });
+        }
+        Ok(results)
+    }
+
+    fn step(&self, step: &Step, machine: &mut Machine, args: &[Arc<Buffer>]) -> Result<()> {
+        let Machine { slots, pool } = machine;
+        let results = match &step.kernel {
+            Kernel::Elementwise(program) => {
+                // Operands that die here are given up, so that their storage may become that of a result.
+                let mut taken: SmallVec<[(u32, Buffer); 2]> = SmallVec::new();
+                for s in &step.dead {
+                    if let Some(b) = slots.get_mut(*s as usize).and_then(Option::take) {
+                        taken.push((*s, b));
+                    }
+                }
+                let mut operands: SmallVec<[Operand<'_>; 4]> = SmallVec::new();
+                for p in &step.operands {
+                    let own = match p {
+                        Place::Slot(s) => taken.iter().position(|(t, _)| t == s),
+                        _ => None,
+                    };
+                    operands.push(match own {
+                        Some(i) => Operand::Owned(taken.swap_remove(i).1),
+                        None => Operand::Shared(read(*p, slots, args, &self.constants)?),
+                    });
+                }
+                program.run(operands, &step.avals, pool)?
+            }
+            kernel => {
+                let mut operands: SmallVec<[&Buffer; 4]> = SmallVec::new();
+                for p in &step.operands {
+                    operands.push(read(*p, slots, args, &self.constants)?);
+                }
+                kernel.run(&operands, &step.avals, pool)?
+            }
+        };
+        for s in &step.dead {
+            if let Some(b) = slots.get_mut(*s as usize).and_then(Option::take) {
+                pool.give(b);
+            }
+        }
+        for (s, y) in step.results.iter().zip(results) {
+            if step.dead.contains(s) {
+                continue;
+            }
+            *slots.get_mut(*s as usize).ok_or_else(broken)? = Some(y);
+        }
+        Ok(())
+    }
+}
+
+fn read<'a>(
+    p: Place,
+    slots: &'a [Option<Buffer>],
+    args: &'a [Arc<Buffer>],
+    constants: &'a [Arc<Buffer>],
+) -> Result<&'a Buffer> {
+    let b = match p {
+        Place::Argument(i) => args.get(i as usize).map(|b| &**b),
+        Place::Constant(i) => constants.get(i as usize).map(|b| &**b),
+        Place::Slot(i) => slots.get(i as usize).and_then(Option::as_ref),
+    };
+    b.ok_or_else(broken)
+}
+
+impl Kernel {
+    /// Compute the results of a step that is not elementwise.
+    fn run(&self, x: &[&Buffer], avals: &[Arc<Aval>], pool: &mut Pool) -> Result<Buffers> {
+        let out = avals.first().ok_or_else(broken);
+        let operand = |i: usize| x.get(i).copied().ok_or_else(broken);
+        Ok(match self {
+            Kernel::Transpose(p) => only(view::transpose(operand(0)?, &p.permutation, out?)?),
+            Kernel::Broadcast(p) => {
+                only(view::broadcast(operand(0)?, &p.broadcast_dimensions, out?)?)
+            }
+            Kernel::Reshape => only(view::reshape(operand(0)?, out?, pool)?),
+            Kernel::Contract(p) => only(contract::dot_general(
+                p,
+                operand(0)?,
+                operand(1)?,
+                out?,
+                pool,
+            )?),
+            Kernel::Reduce(p) => match reduce::reduce(p, operand(0)?, out?, pool)? {
+                Some(y) => only(y),
+                None => by_reference(&Op::Reduce(p.clone()), x, avals)?,
+            },
+            Kernel::Reference(op) => by_reference(op, x, avals)?,
+            Kernel::Elementwise(program) => {
+                let operands = x.iter().map(|b| Operand::Shared(b)).collect();
+                program.run(operands, avals, pool)?
+            }
+        })
+    }
+}
+
+fn by_reference(op: &Op, x: &[&Buffer], avals: &[Arc<Aval>]) -> Result<Buffers> {
+    let x: SmallVec<[Arc<Buffer>; 4]> = x.iter().map(|b| Arc::new((*b).clone())).collect();
+    let avals: SmallVec<[Aval; 2]> = avals.iter().map(|a| (**a).clone()).collect();
+    reference::apply(op, &x, &avals)
+}
+
+/// Run one primitive at once.
+pub(crate) fn eager(op: &Op, operands: &[Arc<Buffer>], results: &[Aval]) -> Result<Buffers> {
+    thread_local! {
+        static POOL: std::cell::RefCell<Pool> = std::cell::RefCell::default();
+    }
+    // Nothing is kept between operations, which come in no order that is known.
+    let mut pool = POOL.take();
+    let y = eager_with(op, operands, results, &mut pool);
+    pool.clear();
+    POOL.set(pool);
+    y
+}
+
+fn eager_with(
+    op: &Op,
+    operands: &[Arc<Buffer>],
+    results: &[Aval],
+    pool: &mut Pool,
+) -> Result<Buffers> {
+    let x: SmallVec<[&Buffer; 4]> = operands.iter().map(|b| &**b).collect();
+    let Some(out) = results.first() else {
+        return reference::apply(op, operands, results);
+    };
+    let first = x.first().map(|b| b.dtype());
+    let fits = |b: &&Buffer| b.len() == 1 || b.shape() == &out.shape[..];
+    if let Some(f) = function(op, x.len(), first)
+        && x.iter().all(fits)
+    {
+        let program = Program::single(f, first.unwrap_or(out.dtype), out.dtype, x.len());
+        let avals = [Arc::new(out.clone())];
+        let operands = x.into_iter().map(Operand::Shared).collect();
+        return program.run(operands, &avals, pool);
+    }
+    match Kernel::of(op)? {
+        Kernel::Reference(op) => reference::apply(&op, operands, results),
+        kernel => {
+            let avals: SmallVec<[Arc<Aval>; 1]> =
+                results.iter().map(|a| Arc::new(a.clone())).collect();
+            kernel.run(&x, &avals, pool)
+        }
+    }
+}
