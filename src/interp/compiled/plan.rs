@@ -8,7 +8,10 @@ use crate::{
     array::{Aval, Buffer, DType, Dims},
     error::{Error, Result},
     interp::reference,
-    trace::{Atom, Jaxpr, op::Op},
+    trace::{
+        Atom, Jaxpr,
+        op::{Binary, Op},
+    },
 };
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
@@ -137,6 +140,15 @@ impl Planner {
                 }
                 continue;
             }
+            if let (Op::Clamp(_), [low, x, high], [out]) =
+                (&eqn.op, &operands[..], &eqn.outputs[..])
+            {
+                let aval = j.aval(*out);
+                let below = self.binary(Binary::Min, *x, *high, aval, eqn.at);
+                let y = self.binary(Binary::Max, *low, below, aval, eqn.at);
+                set(&mut env, out.index(), y);
+                continue;
+            }
             let mut results = SmallVec::new();
             for v in &eqn.outputs {
                 let id = self.avals.len() as u32;
@@ -159,6 +171,26 @@ impl Planner {
             });
         }
         j.outs().iter().map(|a| read(self, &env, a)).collect()
+    }
+
+    /// Append one function of two values.
+    fn binary(
+        &mut self,
+        b: Binary,
+        x: Value,
+        y: Value,
+        aval: &Arc<Aval>,
+        at: &'static Location<'static>,
+    ) -> Value {
+        let id = self.avals.len() as u32;
+        self.avals.push(aval.clone());
+        self.nodes.push(Node {
+            op: b.into(),
+            operands: SmallVec::from_slice(&[x, y]),
+            results: SmallVec::from_elem(id, 1),
+            at,
+        });
+        Value::Made(id)
     }
 
     /// The operand that an equation gives back as it is, if it does.
