@@ -141,10 +141,11 @@ fn activations_and_their_derivatives_are_jax_s() {
             file.check(&format!("{name}/{dtype}/derivative"), &slope, tolerance);
         }
         type OfRows = (&'static str, fn(&Array) -> Array);
-        let of_rows: [OfRows; 4] = [
+        let of_rows: [OfRows; 5] = [
             ("softmax", |x| nn::softmax(x, -1)),
             ("log_softmax", |x| nn::log_softmax(x, -1)),
             ("logsumexp", |x| nn::logsumexp(x, -1)),
+            ("glu", |x| nn::glu(x, -1)),
             ("standardize", |x| nn::standardize(x, -1, 1e-5)),
         ];
         let rows = file.get(&format!("rows/{dtype}"));

@@ -2,8 +2,8 @@
 
 use super::made;
 use crate::{
-    array::{Array, DType, Dims, IntoAxes, Operand, fail},
-    error::{Error, Result},
+    array::{Array, DType, Dims, IntoAxes, Operand, numpy::split, one_hot_as},
+    error::Error,
 };
 
 /// `max(x, 0)`; its derivative at 0 is 0.
@@ -154,29 +154,6 @@ pub fn sparse_sigmoid(x: &Array) -> Array {
     (x.inexact() + 1.0).maximum(0).minimum(2) * 0.5
 }
 
-/// The reduction of `x` over axes, with those axes kept at size 1.
-fn kept(x: &Array, axes: impl IntoAxes, reduce: impl Fn(&Array, Dims) -> Array) -> Result<Array> {
-    let all = x.aval()?;
-    let axes = axes.axes(all.ndim())?;
-    let mut shape = all.shape;
-    for i in &axes {
-        if let Some(n) = shape.get_mut(*i) {
-            *n = 1;
-        }
-    }
-    let kept = crate::trace::op::remaining(shape.len(), &axes, &[]);
-    Ok(reduce(x, axes).broadcast_in_dim(shape, kept))
-}
-
-/// A reduced maximum that is finite where the maximum is not, and constant to derivatives: what exponentials are shifted by.
-fn shift(x: &Array, axes: impl IntoAxes) -> Result<Array> {
-    kept(&x.stop_gradient(), axes, |x, axes| {
-        let top = x.max(axes);
-        top.eq(f64::NEG_INFINITY)
-            .select(0.0, top.eq(f64::INFINITY).select(0.0, &top))
-    })
-}
-
 /// `log(sum(exp(x)))` over axes, without overflow. Of no elements, −∞.
 ///
 /// ```
@@ -186,28 +163,16 @@ fn shift(x: &Array, axes: impl IntoAxes) -> Result<Array> {
 /// ```
 #[track_caller]
 pub fn logsumexp(x: &Array, axes: impl IntoAxes) -> Array {
-    let x = x.inexact();
-    made(|| {
-        let axes = axes.axes(x.aval()?.ndim())?;
-        if axes.is_empty() {
-            return Ok(x.clone());
-        }
-        let top = shift(&x, &axes)?;
-        let sum = (&x - &top).exp().sum(&axes);
-        let flat = sum.shape();
-        Ok(sum.log() + top.reshape(flat))
-    })
+    x.logsumexp(axes)
 }
 
 /// `log(softmax(x))` over axes, without overflow; JAX's default is the last axis, -1.
 #[track_caller]
 pub fn log_softmax(x: &Array, axes: impl IntoAxes) -> Array {
-    let x = x.inexact();
-    made(|| {
-        let axes = axes.axes(x.aval()?.ndim())?;
-        let shifted = &x - kept(&x.stop_gradient(), &axes, |x, axes| x.max(axes))?;
-        let total = kept(&shifted.exp(), &axes, |x, axes| x.sum(axes))?;
-        Ok(shifted - total.log())
+    with_axes(x, axes, |x, axes| {
+        let shifted = x - x.stop_gradient().keepdims(axes, |x, axes| x.max(axes));
+        let total = shifted.exp().keepdims(axes, |x, axes| x.sum(axes));
+        shifted - total.log()
     })
 }
 
@@ -220,12 +185,11 @@ pub fn log_softmax(x: &Array, axes: impl IntoAxes) -> Array {
 /// ```
 #[track_caller]
 pub fn softmax(x: &Array, axes: impl IntoAxes) -> Array {
-    let x = x.inexact();
-    made(|| {
-        let axes = axes.axes(x.aval()?.ndim())?;
-        let grown = (&x - kept(&x.stop_gradient(), &axes, |x, axes| x.max(axes))?).exp();
-        let total = kept(&grown, &axes, |x, axes| x.sum(axes))?;
-        Ok(grown / total)
+    with_axes(x, axes, |x, axes| {
+        let top = x.stop_gradient().keepdims(axes, |x, axes| x.max(axes));
+        let grown = (x - top).exp();
+        let total = grown.keepdims(axes, |x, axes| x.sum(axes));
+        grown / total
     })
 }
 
@@ -233,12 +197,31 @@ pub fn softmax(x: &Array, axes: impl IntoAxes) -> Array {
 /// `epsilon` of 10⁻⁵, which is added to the variance.
 #[track_caller]
 pub fn standardize(x: &Array, axes: impl IntoAxes, epsilon: f64) -> Array {
-    let x = x.inexact();
+    with_axes(x, axes, |x, axes| {
+        let mean = |x: &Array| x.keepdims(axes, |x, axes| x.mean(axes));
+        let centre = mean(x);
+        let variance = mean(&x.square()) - centre.square();
+        (x - centre) * (variance.maximum(0) + epsilon).rsqrt()
+    })
+}
+
+/// A function of floats along axes that exist.
+#[track_caller]
+fn with_axes(x: &Array, axes: impl IntoAxes, f: impl FnOnce(&Array, &Dims) -> Array) -> Array {
     made(|| {
+        let x = x.inexact();
         let axes = axes.axes(x.aval()?.ndim())?;
-        let mean = kept(&x, &axes, |x, axes| x.mean(axes))?;
-        let variance = kept(&x.square(), &axes, |x, axes| x.mean(axes))? - mean.square();
-        Ok((&x - &mean) * (variance.maximum(0) + epsilon).rsqrt())
+        Ok(f(&x, &axes))
+    })
+}
+
+/// The gated linear unit (Dauphin et al., 2017): the first half along an axis, times the sigmoid of the second. JAX's default is
+/// the last axis, -1. In the error state if the axis does not halve.
+#[track_caller]
+pub fn glu(x: &Array, axis: i32) -> Array {
+    made(|| match &split(x, 2, axis)?[..] {
+        [values, gates] => Ok(values * gates.logistic()),
+        _ => Err(Error::internal("two halves are not two")),
     })
 }
 
@@ -251,23 +234,5 @@ pub fn standardize(x: &Array, axes: impl IntoAxes, epsilon: f64) -> Array {
 /// ```
 #[track_caller]
 pub fn one_hot(labels: &Array, classes: usize, dtype: DType) -> Array {
-    match labels.aval() {
-        Ok(a) if a.dtype.is_integer() => is_label(labels, classes).astype(dtype),
-        Ok(a) => fail(Error::dtype(format!(
-            "one_hot: labels are integers, found {a}"
-        ))),
-        Err(e) => Array::error(e),
-    }
-}
-
-/// For each label, which of the classes it is: `[..]` to `bool[.., classes]`.
-pub(super) fn is_label(labels: &Array, classes: usize) -> Array {
-    made(|| {
-        let a = labels.aval()?;
-        let n = a.ndim();
-        let mut shape = a.shape.clone();
-        shape.push(classes);
-        let spread = labels.broadcast_in_dim(&shape, (0..n).collect::<Dims>());
-        Ok(spread.eq(Array::iota(shape, n, a.dtype)))
-    })
+    one_hot_as(labels, classes, dtype)
 }

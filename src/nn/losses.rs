@@ -1,8 +1,8 @@
 //! Losses, one number an example, with the names of `optax.losses`.
 
-use super::{activation::is_label, log_sigmoid, log_softmax, logsumexp, made};
+use super::{log_sigmoid, log_softmax, made};
 use crate::{
-    array::{Array, Operand},
+    array::{Array, DType, Operand, one_hot_as},
     error::Error,
 };
 
@@ -34,10 +34,12 @@ pub fn softmax_cross_entropy_with_integer_labels(logits: &Array, labels: &Array)
                 "cross entropy: logits [.., classes] and labels [..], found {x} and {y}"
             )));
         }
-        let right = is_label(labels, *classes).select(logits, 0.0).sum(-1);
+        let right = one_hot_as(labels, *classes, DType::Bool)
+            .select(logits, 0.0)
+            .sum(-1);
         let known = labels.ge(0) & labels.lt(*classes);
         let right = known.select(right, f64::NAN);
-        Ok(logsumexp(logits, -1) - right)
+        Ok(logits.logsumexp(-1) - right)
     })
 }
 
