@@ -281,3 +281,227 @@ fn a_layer_says_what_it_expected() {
     let y = vmap(nn::Linear::call).in_axes((0, None))(&stack, &x).unwrap();
     assert_eq!(y.shape(), [2, 3]);
 }
+
+#[test]
+fn embeddings_are_equinox_s() {
+    let one = |m: &nn::Embedding, x: &Vec<Array>| vec![m.call(&x[0])];
+    layer("embedding", |k| nn::Embedding::new(7, 4, k), &["x"], one);
+    let rope = |m: &nn::RotaryEmbedding, x: &Vec<Array>| vec![m.call(&x[0])];
+    layer("rotary", |_| nn::RotaryEmbedding::new(4), &["x"], rope);
+
+    let table = nn::Embedding::new(3, 2, &random::key(0));
+    let y = table
+        .call(&Array::from([3i32, -1]))
+        .to_vec::<f32>()
+        .unwrap();
+    assert!(y[0].is_nan() && y[2] == table.weight.to_vec::<f32>().unwrap()[4]);
+    assert!(table.call(&Array::from([0f32])).ok().is_err());
+    assert!(nn::Embedding::from_weight(Array::from([0f32])).is_err());
+    let x = Array::ones([5, 3], DType::F32);
+    assert!(nn::RotaryEmbedding::new(3).call(&x).ok().is_err());
+    assert!(nn::RotaryEmbedding::new(4).call(&x).ok().is_err());
+    // Angles belong to the program, and batches of sequences are turned alike.
+    let x = random::normal(&random::key(1), [2, 5, 4]);
+    let rope = nn::RotaryEmbedding::new(4);
+    let one = vmap(|x: &Array| rope.call(x))(&x).unwrap();
+    assert_eq!(
+        one.to_vec::<f32>().unwrap(),
+        rope.call(&x).to_vec::<f32>().unwrap()
+    );
+}
+
+#[test]
+fn normalisations_are_equinox_s() {
+    use nn::{LayerNorm, RmsNorm};
+    let layer_norm = |m: &LayerNorm, x: &Vec<Array>| vec![m.call(&x[0])];
+    let rms_norm = |m: &RmsNorm, x: &Vec<Array>| vec![m.call(&x[0])];
+    layer("layer_norm", |_| LayerNorm::new(6), &["x"], layer_norm);
+    layer(
+        "layer_norm_2d",
+        |_| LayerNorm::new([2, 3]).eps(1e-3),
+        &["x"],
+        layer_norm,
+    );
+    let plain = |_: &random::Key| LayerNorm::new(6).use_weight(false).use_bias(false);
+    layer("layer_norm_plain", plain, &["x"], layer_norm);
+    layer("rms_norm", |_| RmsNorm::new(6), &["x"], rms_norm);
+    let plain = |_: &random::Key| RmsNorm::new(6).use_weight(false).use_bias(false);
+    layer("rms_norm_plain", plain, &["x"], rms_norm);
+
+    let e = LayerNorm::new(6).call(&Array::ones([2, 5], DType::F32));
+    assert!(e.ok().unwrap_err().to_string().contains("[6]"));
+    let half = LayerNorm::new(4)
+        .dtype(DType::F16)
+        .call(&Array::ones([4], DType::F16));
+    assert_eq!(half.dtype().unwrap(), DType::F16);
+}
+
+#[test]
+fn attention_is_equinox_s() {
+    use nn::{Attend, MultiheadAttention, MultiheadAttentionConfig};
+    let itself = |m: &MultiheadAttention, x: &Vec<Array>| vec![m.call(&x[0], &x[0], &x[0])];
+    layer(
+        "attention",
+        |k| MultiheadAttention::new(2, 8, k),
+        &["x"],
+        itself,
+    );
+    let cross = |k: &random::Key| {
+        MultiheadAttentionConfig::new(3, 6)
+            .key_size(5)
+            .value_size(4)
+            .output_size(7)
+            .qk_size(2)
+            .vo_size(3)
+            .use_bias(true, true, true, true)
+            .init(k)
+    };
+    layer(
+        "attention_cross",
+        cross,
+        &["query", "key", "value"],
+        |m, x| vec![m.call(&x[0], &x[1], &x[2])],
+    );
+    layer(
+        "attention_causal",
+        |k| MultiheadAttention::new(2, 8, k),
+        &["x"],
+        |m, x| {
+            let rope = nn::RotaryEmbedding::new(4);
+            let how = Attend::new().causal().rotary(&rope);
+            vec![m.call_with(&x[0], &x[0], &x[0], &how)]
+        },
+    );
+
+    let m = MultiheadAttention::new(2, 8, &random::key(0));
+    let x = random::normal(&random::key(1), [5, 8]);
+    let causal = m.call_with(&x, &x, &x, &Attend::new().causal());
+    let mask = nn::causal_mask(5, 5);
+    let masked = m.call_with(&x, &x, &x, &Attend::new().mask(&mask));
+    assert_eq!(
+        causal.to_vec::<f32>().unwrap(),
+        masked.to_vec::<f32>().unwrap()
+    );
+    let each = mask.broadcast_to([2, 5, 5]);
+    let masked = m.call_with(&x, &x, &x, &Attend::new().mask(&each));
+    assert_eq!(
+        causal.to_vec::<f32>().unwrap(),
+        masked.to_vec::<f32>().unwrap()
+    );
+    for wrong in [
+        nn::causal_mask(4, 5),
+        Array::ones([5, 5], DType::F32),
+        Array::from(true),
+    ] {
+        assert!(
+            m.call_with(&x, &x, &x, &Attend::new().mask(&wrong))
+                .ok()
+                .is_err()
+        );
+    }
+    assert!(
+        m.call(&x, &x, &Array::ones([4, 8], DType::F32))
+            .ok()
+            .is_err()
+    );
+    let dropped = MultiheadAttentionConfig::new(2, 8)
+        .dropout_p(0.5)
+        .init(&random::key(0));
+    assert!(dropped.call(&x, &x, &x).ok().is_err());
+    let key = random::key(2);
+    let y = dropped.call_with(&x, &x, &x, &Attend::new().key(&key));
+    assert_ne!(
+        y.to_vec::<f32>().unwrap(),
+        m.call(&x, &x, &x).to_vec::<f32>().unwrap()
+    );
+    let off = nn::inference_mode(&dropped, true);
+    assert_eq!(
+        off.call(&x, &x, &x).to_vec::<f32>().unwrap(),
+        m.call(&x, &x, &x).to_vec::<f32>().unwrap()
+    );
+}
+
+#[test]
+fn cells_are_equinox_s() {
+    layer(
+        "gru_cell",
+        |k| nn::GruCell::new(3, 4, k),
+        &["x", "h"],
+        |m, x| vec![m.call(&x[0], &x[1])],
+    );
+    layer(
+        "lstm_cell",
+        |k| nn::LstmCell::new(3, 4, k),
+        &["x", "h", "c"],
+        |m, x| {
+            let (h, c) = m.call(&x[0], (&x[1], &x[2]));
+            vec![h, c]
+        },
+    );
+    let cell = nn::CellConfig::new(3, 4)
+        .use_bias(false)
+        .gru(&random::key(0));
+    assert!(cell.bias.is_none() && cell.bias_n.is_none());
+    let (x, h) = (
+        Array::ones([2, 3], DType::F32),
+        Array::ones([2, 4], DType::F32),
+    );
+    assert_eq!(cell.call(&x, &h).shape(), [2, 4]);
+    assert!(cell.call(&h, &h).ok().is_err());
+    let (h, c) = nn::LstmCell::new(3, 4, &random::key(0)).call(&h, (&h, &h));
+    assert!(h.ok().is_err() && c.ok().is_err());
+}
+
+#[test]
+fn dropout_is_equinox_s() {
+    let file = Golden::open("nn");
+    let key = random::Key::from_data(file.get("dropout/key")).unwrap();
+    let x = file.get("dropout/in/x");
+    let layer = nn::Dropout::new(0.4);
+    file.check("dropout/out", &layer.call(&x, Some(&key)), EXACT);
+    assert!(
+        layer
+            .call(&x, None)
+            .ok()
+            .unwrap_err()
+            .to_string()
+            .contains("key")
+    );
+    for p in [-0.1, 1.5, f64::NAN] {
+        assert!(nn::Dropout::new(p).call(&x, Some(&key)).ok().is_err());
+    }
+    let all = nn::Dropout::new(1.0).call(&x, Some(&key));
+    assert_eq!(all.abs().max(()).item::<f32>().unwrap(), 0.0);
+}
+
+#[test]
+fn layers_in_sequence() {
+    let [k1, k2, k3] = random::key(0).split();
+    let net = nn::Sequential::new()
+        .then(nn::Linear::new(3, 8, &k1))
+        .then(nn::LayerNorm::new(8))
+        .then(nn::Activation::new(nn::silu))
+        .then(nn::Sequential::new().then(nn::Linear::new(8, 2, &k2)))
+        .then(nn::Dropout::new(0.5));
+    let x = random::normal(&k3, [4, 3]);
+    assert!(net.call(&x).ok().is_err());
+    assert_eq!(net.call_with_key(&x, &k3).shape(), [4, 2]);
+    let net = nn::inference_mode(&net, true);
+    // A sequence is a tree: it is differentiated, compiled, adapted.
+    let g = grad(|n: &nn::Sequential, x: &Array| n.call(x).square().sum(()))(&net, &x).unwrap();
+    assert_eq!(tree::structure(&g), tree::structure(&net));
+    let y = jit(nn::Sequential::call)(&net, &x).unwrap();
+    let lora = loraify(&net, LoraConfig::rank(2), &k1).unwrap();
+    let z = quaxify(nn::Sequential::call)(&lora, &x).unwrap();
+    for (y, z) in y
+        .to_vec::<f32>()
+        .unwrap()
+        .iter()
+        .zip(z.to_vec::<f32>().unwrap())
+    {
+        assert!((y - z).abs() < 1e-5);
+    }
+    let wrapped = tree::leaves_with_paths(&lora).into_iter().map(|(p, _)| p);
+    let wrapped: Vec<String> = wrapped.filter(|p| p.ends_with(".a")).collect();
+    assert_eq!(wrapped, ["[0].weight.a", "[3][0].weight.a"]);
+}

@@ -1,4 +1,4 @@
-//! Activations as parts of a network.
+//! Functions and numbers as parts of a network.
 
 use crate::{
     array::Array,
@@ -13,6 +13,24 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
 };
+
+/// A number that is part of a layer's structure: equal to another if all bits are.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Fixed(u64);
+
+impl Fixed {
+    pub(super) fn new(x: f64) -> Fixed {
+        Fixed(x.to_bits())
+    }
+    pub(super) fn get(self) -> f64 {
+        f64::from_bits(self.0)
+    }
+}
+impl fmt::Debug for Fixed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.get())
+    }
+}
 
 type Function = dyn Fn(&Array) -> Array + Send + Sync;
 

@@ -1,9 +1,15 @@
 //! Networks: layers as plain trees, with Equinox's constructors and initialisation; activations; losses.
 
 mod activation;
+mod attention;
+mod dropout;
+mod embedding;
 mod function;
 mod linear;
 pub mod losses;
+mod norm;
+mod recurrent;
+mod sequential;
 
 use crate::{
     array::{Array, fail},
@@ -12,8 +18,16 @@ use crate::{
 };
 
 pub use activation::*;
+pub use attention::{Attend, MultiheadAttention, MultiheadAttentionConfig};
+pub use dropout::{Dropout, inference_mode};
+pub use embedding::{Embedding, RotaryEmbedding, causal_mask};
 pub use function::Activation;
 pub use linear::{Features, Linear, LinearConfig, Mlp, MlpConfig};
+pub use norm::{LayerNorm, RmsNorm};
+pub use recurrent::{CellConfig, GruCell, LstmCell};
+pub use sequential::{Layer, Sequential};
+
+use function::Fixed;
 
 /// What a function of this module computes, attributed to the caller's line with all that it is made of.
 #[track_caller]
