@@ -40,7 +40,8 @@ fn stirred<T: PyTree>(model: &T) -> T {
 fn what_is_drawn_is_quax_s() {
     let file = Golden::open("lora");
     // `b` is recorded as something else than zero there.
-    let same = |case: &str, made: &dyn Fn(&Key, &Key) -> Vec<(String, Array)>| {
+    type Made<'f> = &'f dyn Fn(&Key, &Key) -> Vec<(String, Array)>;
+    let same = |case: &str, made: Made<'_>| {
         let made = made(
             &key(&file, &format!("{case}/key")),
             &key(&file, &format!("{case}/lora_key")),

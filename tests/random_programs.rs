@@ -259,7 +259,7 @@ fn interpreters(p: &Program, x: &[Array], _: u64) -> Result<Verdict> {
             None => vec![],
         };
         let fast = jit(|x: &Vec<Array>| p.run(x))(&x)?;
-        let slow = Array::new(&fast.shape(), slow).astype(dtype);
+        let slow = Array::new(fast.shape(), slow).astype(dtype);
         let tolerance = if dtype == DType::F64 { 1e-12 } else { 2e-5 };
         match agree(
             &format!("compiled against reference in {dtype}"),

@@ -178,7 +178,7 @@ impl Linear {
             x.dot_general(&self.weight, DotGeneral::new(([n - 1], [1]), ((), ())))
         };
         if let Some(bias) = &self.bias {
-            y = y + bias;
+            y += bias;
         }
         if self.out_features == Features::Scalar && m == 1 {
             let lead = y.shape().iter().take(n - 1).copied().collect::<Dims>();

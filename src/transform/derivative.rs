@@ -321,6 +321,10 @@ fn at_point(f: &Fun<'_>, args: &[&dyn DynTree]) -> Result<Point> {
 /// assert_eq!(y.item::<f32>().unwrap(), 9.0);
 /// assert_eq!(df(&Array::from([1f32])).unwrap().item::<f32>().unwrap(), 6.0);
 /// ```
+#[allow(
+    clippy::type_complexity,
+    reason = "a result and a function, each with its types"
+)]
 pub fn linearize<'a, A: Args, F: Function<A> + Send + Sync>(
     f: F,
     args: impl IntoRefs<'a, A>,
@@ -358,6 +362,10 @@ pub fn linearize<'a, A: Args, F: Function<A> + Send + Sync>(
 /// let (dx,) = pullback(&Array::from([1f32])).unwrap();
 /// assert_eq!(dx.item::<f32>().unwrap(), 6.0);
 /// ```
+#[allow(
+    clippy::type_complexity,
+    reason = "a result and a function, each with its types"
+)]
 pub fn vjp<'a, A: Args, F: Function<A> + Send + Sync>(
     f: F,
     args: impl IntoRefs<'a, A>,

@@ -256,7 +256,7 @@ pub fn leaves<T: PyTree>(t: &T) -> Vec<Array> {
     leaves_in(t, View::Components)
 }
 
-pub(crate) fn leaves_in<T: PyTree + ?Sized>(t: &T, view: View) -> Vec<Array> {
+pub(crate) fn leaves_in<T: PyTree>(t: &T, view: View) -> Vec<Array> {
     let mut all = vec![];
     t.flatten(&mut Flat::new(view, &mut |_, x| all.push(x.clone())));
     all

@@ -180,7 +180,7 @@ impl Step {
                     "max" => a.maximum(b),
                     "min" => a.minimum(b),
                     "atan2" => a.arctan2(&(b.square() + 0.5)),
-                    _ => (a.square() + 1.0).pow(&(b.tanh())),
+                    _ => (a.square() + 1.0).pow(b.tanh()),
                 }
             }
             Step::Scalar(name, c, a) => match *name {
@@ -382,7 +382,7 @@ fn propose(r: &mut Rng, v: &[Array], options: Options) -> Option<Step> {
         }
         8 => {
             let n: usize = shape.iter().product();
-            let split = (1..=n).filter(|k| n % k == 0).collect::<Vec<_>>();
+            let split = (1..=n).filter(|k| n.is_multiple_of(*k)).collect::<Vec<_>>();
             let k = *r.choose(&split)?;
             Step::Reshape(
                 if r.chance(0.5) {
