@@ -789,7 +789,7 @@ pub fn admits(
     open: u64,
 ) -> bool {
     let algebra = &graph.analysis;
-    if network.size(open) > algebra.largest {
+    if network.size(open) > algebra.largest && !sums_over_a_value(graph, network, tensors) {
         return false;
     }
     if algebra.values.iter().all(|value| value.allow_materialise) {
@@ -800,6 +800,32 @@ pub fn admits(
     let provenance = provenance_of_product(graph, &members, &open);
     let shape = shape_of_product(graph, &members, &open);
     algebra.forbids(&provenance, &shape).is_none()
+}
+
+/// Whether the product of all factors sums over an axis of a value: it is then a contraction with the value, for which a large
+/// intermediate is better than none. (A product that keeps every axis, elementwise say, would hold more than what it avoids.)
+fn sums_over_a_value(graph: &Graph, network: &Network, tensors: &[Operand]) -> bool {
+    let kept = network.names(network.open(network.all()));
+    graph
+        .analysis
+        .values
+        .iter()
+        .enumerate()
+        .any(|(number, value)| {
+            let mut involved = false;
+            let mut axes = 0;
+            for tensor in tensors {
+                let Some(dependence) = graph[tensor.id].data.provenance.on(number as u32) else {
+                    continue;
+                };
+                involved = true;
+                let origins = tensor.labels.iter().zip(&dependence.origins);
+                axes |= origins
+                    .filter(|(label, _)| kept.contains(label))
+                    .fold(0, |all, (_, origin)| all | origin);
+            }
+            involved && axes & value.axes != value.axes
+        })
 }
 
 fn provenance_of_product(graph: &Graph, operands: &[&Operand], open: &[Label]) -> Provenance {

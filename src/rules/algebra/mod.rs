@@ -4,21 +4,19 @@ pub mod analysis;
 pub mod construct;
 pub mod cost;
 pub mod exact;
+pub mod export;
 pub mod extract;
+pub mod import;
 pub mod language;
 pub mod lower;
 pub mod network;
 pub mod plan;
 pub mod problem;
+mod rewrite;
 pub mod rules;
 pub mod solve;
 
+pub(crate) use rewrite::rewrite;
+
 #[cfg(test)]
 mod tests;
-
-use crate::{error::Result, trace::Jaxpr};
-
-/// The cheapest program that equals this one.
-pub(crate) fn rewrite(j: &Jaxpr) -> Result<Jaxpr> {
-    Ok(j.clone())
-}
