@@ -9,7 +9,7 @@ use quaxide::{
     },
     op::{
         CumulativeKind, Gather, GatherDimensionNumbers, GatherScatterMode, Scatter,
-        ScatterDimensionNumbers, ScatterKind,
+        ScatterDimensionNumbers, ScatterKind, Window, WindowReducer,
     },
     prelude::*,
 };
@@ -34,7 +34,7 @@ fn numbers(x: &Array) -> Vec<f64> {
 }
 
 fn is_float(x: &Array) -> bool {
-    matches!(x.dtype(), Ok(DType::F32))
+    matches!(x.dtype(), Ok(DType::F32 | DType::F64))
 }
 
 /// The sum of the outputs' elements, each with its own weight.
@@ -43,8 +43,8 @@ fn loss(f: &Case, x: &Vec<Array>) -> Result<Array> {
     for y in f(x)? {
         y.ok()?;
         if is_float(&y) {
-            let weights = (Array::arange(y.size(), DType::F32) * 1.3).cos();
-            sum += (&y * weights.reshape(y.shape())).sum(());
+            let weights = (Array::arange(y.size(), y.dtype()?) * 1.3).cos();
+            sum = sum + (&y * weights.reshape(y.shape())).sum(());
         }
     }
     Ok(sum)
@@ -83,6 +83,64 @@ fn stacked(x: &[Array]) -> Array {
         let all: Vec<i32> = x.iter().flat_map(|x| x.to_vec::<i32>().unwrap()).collect();
         Array::new(shape, all)
     }
+}
+
+/// In double precision, first and second derivatives along a direction against central differences.
+fn check_differences(name: &str, inputs: &[Array], f: &Case) {
+    let wide = |x: &Array| {
+        if is_float(x) {
+            x.astype(DType::F64)
+        } else {
+            x.clone()
+        }
+    };
+    let x: Vec<Array> = inputs.iter().map(wide).collect();
+    let direction: Vec<Array> = x
+        .iter()
+        .map(|x| match is_float(x) {
+            true => (Array::arange(x.size(), DType::F64) * 2.1 + 0.4)
+                .sin()
+                .reshape(x.shape()),
+            false => Array::zeros_like(x),
+        })
+        .collect();
+    let moved = |h: f64| -> Vec<Array> {
+        let step = |(x, d): (&Array, &Array)| if is_float(x) { x + d * h } else { x.clone() };
+        x.iter().zip(&direction).map(step).collect()
+    };
+    let value = {
+        let f = f.clone();
+        move |x: &Vec<Array>| loss(&f, x)
+    };
+    let slope = {
+        let (value, direction) = (value.clone(), direction.clone());
+        move |x: &Vec<Array>| -> Result<Array> {
+            let g = grad(value.clone())(x)?;
+            let terms = g.iter().zip(&direction).filter(|(_, d)| is_float(d));
+            Ok(terms.fold(Array::from(0.0), |sum, (g, d)| sum + (g * d).sum(())))
+        }
+    };
+    let h = 1e-5;
+    let number = |y: Result<Array>| -> f64 {
+        y.and_then(|y| y.item())
+            .unwrap_or_else(|e| panic!("{name}: {e}"))
+    };
+    let compare = |order: &str, low: f64, high: f64, along: Result<(Array, Array)>| {
+        let difference = (high - low) / (2.0 * h);
+        let along = number(along.map(|y| y.1));
+        if difference.is_finite() {
+            assert!(
+                near(along, difference),
+                "{name}: {order} {along}, differences {difference}"
+            );
+        }
+    };
+    let (low, high) = (number(value(&moved(-h))), number(value(&moved(h))));
+    let along = jvp(value, (&x,), (&direction,));
+    compare("derivative", low, high, along);
+    let (low, high) = (number(slope(&moved(-h))), number(slope(&moved(h))));
+    let along = jvp(slope, (&x,), (&direction,));
+    compare("second derivative", low, high, along);
 }
 
 /// A function of the inputs of a golden case against the values, against itself under `jit`, `jvp`, `grad` and `vmap`.
@@ -150,6 +208,11 @@ fn check(golden: &Golden, name: &str, tolerance: Tolerance, f: Case) {
             .sum();
         let along: f64 = along.item().unwrap();
         assert!(near(product, along), "{name}: jvp {along}, vjp {product}");
+    }
+
+    let finite = |x: &Array| numbers(x).iter().all(|x| x.is_finite());
+    if inputs.iter().any(is_float) && inputs.iter().all(finite) {
+        check_differences(name, &inputs, &f);
     }
 
     for positions in [false, true] {
@@ -588,4 +651,30 @@ fn convolutions_of_every_kind() {
         let f: Case = Arc::new(move |x| Ok(vec![x[0].conv_general_dilated(&x[1], &how)]));
         check(&golden, &format!("conv/{label}"), SUMS, f);
     }
+}
+
+#[test]
+fn windows_that_slide() {
+    let golden = Golden::open("index");
+    for (name, reducer) in [
+        ("sum", WindowReducer::Sum),
+        ("max", WindowReducer::Max),
+        ("min", WindowReducer::Min),
+        ("prod", WindowReducer::Prod),
+    ] {
+        let mut window = Window::new(dims(&[2, 3]), dims(&[1, 2]));
+        window.padding = [(1, 0), (0, 2)].as_slice().into();
+        let f: Case = Arc::new(move |x| Ok(vec![x[0].reduce_window(reducer, &window)]));
+        check(&golden, &format!("window/{name}"), NEAR, f);
+        let mut window = Window::new(dims(&[2, 2]), dims(&[2, 1]));
+        window.padding = [(1, 2), (3, 0)].as_slice().into();
+        window.base_dilation = dims(&[2, 3]);
+        window.window_dilation = dims(&[3, 2]);
+        let f: Case = Arc::new(move |x| Ok(vec![x[0].reduce_window(reducer, &window)]));
+        check(&golden, &format!("window_dilated/{name}"), NEAR, f);
+    }
+    let average: Case = Arc::new(|x| Ok(vec![x[0].avg_pool([2, 2], [2, 2], Pads::Same)]));
+    check(&golden, "avg_pool", NEAR, average);
+    let largest: Case = Arc::new(|x| Ok(vec![x[0].max_pool([3, 2], [2, 1], Pads::Valid)]));
+    check(&golden, "max_pool", NEAR, largest);
 }

@@ -5,7 +5,10 @@ use crate::{
     error::{Error, Result},
     trace::{
         bind,
-        op::{ConvDimensionNumbers, ConvGeneralDilated, Padding, dilated},
+        op::{
+            ConvDimensionNumbers, ConvGeneralDilated, Padding, ReduceWindow, Window, WindowReducer,
+            dilated,
+        },
     },
 };
 
@@ -197,5 +200,83 @@ impl Array {
     #[track_caller]
     pub fn conv_general_dilated(&self, kernel: &Array, how: &Convolution) -> Array {
         attempt(|| Ok(bind(how.resolve(self, kernel)?, &[self, kernel])))
+    }
+}
+
+impl Array {
+    /// The elements under a window combined, for each place of the window: `lax.reduce_window`. One number of the window for each
+    /// axis of the array; in the error state where they do not fit.
+    #[track_caller]
+    pub fn reduce_window(&self, reducer: WindowReducer, window: &Window) -> Array {
+        let window = window.clone();
+        bind(ReduceWindow { reducer, window }, &[self])
+    }
+
+    /// The largest element under each window over the last axes, as many as `window` has numbers: max pooling.
+    ///
+    /// ```
+    /// use quaxide::{array::Pads, prelude::*};
+    /// let x = Array::arange(16, DType::F32).reshape([1, 4, 4]);
+    /// let y = x.max_pool([2, 2], [2, 2], Pads::Valid);
+    /// assert_eq!(y.to_vec::<f32>().unwrap(), [5.0, 7.0, 13.0, 15.0]);
+    /// ```
+    #[track_caller]
+    pub fn max_pool(
+        &self,
+        window: impl IntoDims,
+        strides: impl IntoDims,
+        padding: impl Into<Pads>,
+    ) -> Array {
+        self.pool(WindowReducer::Max, window, strides, padding)
+    }
+
+    /// The mean of the elements under each window over the last axes; padding counts as zeros.
+    ///
+    /// ```
+    /// use quaxide::{array::Pads, prelude::*};
+    /// let x = Array::from([[1f32, 3., 5.]]);
+    /// assert_eq!(x.avg_pool([2], [1], Pads::Valid).to_vec::<f32>().unwrap(), [2.0, 4.0]);
+    /// ```
+    #[track_caller]
+    pub fn avg_pool(
+        &self,
+        window: impl IntoDims,
+        strides: impl IntoDims,
+        padding: impl Into<Pads>,
+    ) -> Array {
+        let window = window.into_dims();
+        let n: usize = window.iter().product();
+        self.pool(WindowReducer::Sum, window, strides, padding) / n as f64
+    }
+
+    /// The elements under each window over the last axes combined.
+    #[track_caller]
+    pub fn pool(
+        &self,
+        reducer: WindowReducer,
+        window: impl IntoDims,
+        strides: impl IntoDims,
+        padding: impl Into<Pads>,
+    ) -> Array {
+        let (window, strides, padding) = (window.into_dims(), strides.into_dims(), padding.into());
+        attempt(|| {
+            let a = self.aval()?;
+            let n = window.len();
+            if strides.len() != n || n > a.ndim() {
+                return Err(Error::argument(format!(
+                    "pooling {a}: a window of {n} axes with {} stride(s)",
+                    strides.len()
+                )));
+            }
+            let lead = a.ndim() - n;
+            let space = a.shape.get(lead..).unwrap_or_default();
+            let resolved = padding.resolve(space, &window, &strides);
+            let with_ones = |d: Dims| -> Dims { std::iter::repeat_n(1, lead).chain(d).collect() };
+            let window = Window {
+                padding: std::iter::repeat_n((0, 0), lead).chain(resolved).collect(),
+                ..Window::new(with_ones(window), with_ones(strides))
+            };
+            Ok(bind(ReduceWindow { reducer, window }, &[self]))
+        })
     }
 }

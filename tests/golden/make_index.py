@@ -197,6 +197,16 @@ conv("mixed", (3, 5, 2), (2, 3, 4), (1,), [(1, 2)], dimension_numbers=("CWN", "W
 conv("none", (3, 2), (4, 2), (), [])
 case("conv_transpose", lambda x, k: lax.conv_transpose(x, k, (2, 1), "SAME"), wave((1, 3, 4, 2)), wave((3, 2, 2, 5), k=0.9))
 
+# Windows.
+for kind, init, op in (("sum", 0.0, lax.add), ("max", -np.inf, lax.max), ("min", np.inf, lax.min), ("prod", 1.0, lax.mul)):
+    grad = kind != "prod"
+    f = lambda x: lax.reduce_window(x, np.float32(init), op, (2, 3), (1, 2), [(1, 0), (0, 2)])
+    case(f"window/{kind}", f, X, grad=grad)
+    f = lambda x: lax.reduce_window(x, np.float32(init), op, (2, 2), (2, 1), [(1, 2), (3, 0)], (2, 3), (3, 2))
+    case(f"window_dilated/{kind}", f, X, grad=kind == "sum")
+case("avg_pool", lambda x: lax.reduce_window(x, 0.0, lax.add, (1, 2, 2), (1, 2, 2), "SAME") / 4, wave((2, 5, 4)))
+case("max_pool", lambda x: lax.reduce_window(x, -np.inf, lax.max, (1, 3, 2), (1, 2, 1), "VALID"), wave((2, 5, 4)))
+
 arrays = {k: np.array(v, order="C") for k, v in sorted(arrays.items())}
 path = HERE / "index.safetensors"
 save_file(arrays, path, metadata={"made_by": json.dumps(PINNED, sort_keys=True)})

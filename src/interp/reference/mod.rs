@@ -65,6 +65,13 @@ pub fn apply(op: &Op, x: &[Arc<Buffer>], results: &[Aval]) -> Result<Buffers> {
         Op::Gather(p) => index::gather(p, operand(0)?, operand(1)?, out?)?,
         Op::Scatter(p) => index::scatter(p, operand(0)?, operand(1)?, operand(2)?, out?)?,
         Op::ConvGeneralDilated(p) => conv::conv_general_dilated(p, operand(0)?, operand(1)?, out?)?,
+        Op::ReduceWindow(p) => window::reduce_window(p, operand(0)?, out?)?,
+        Op::SelectAndGatherAdd(p) => {
+            window::select_and_gather_add(p, operand(0)?, operand(1)?, out?)?
+        }
+        Op::SelectAndScatterAdd(p) => {
+            window::select_and_scatter_add(p, operand(0)?, operand(1)?, out?)?
+        }
         Op::Sort(p) => return sort::sort(p, x, results),
         Op::TopK(p) => return sort::top_k(p, operand(0)?, results),
         Op::Cumulative(p) => sort::cumulative(p, operand(0)?, out?)?,

@@ -1,6 +1,11 @@
-//! Windows that slide over arrays: reductions within them, convolutions; and how two elements combine.
+//! Windows that slide over arrays; and how two elements combine.
 
-use crate::{array::Stored, trace::op::Binary};
+use super::{reduce, sort::order};
+use crate::{
+    array::{Aval, Buffer, Element, Scalar, Stored, buffer::try_vec, dtype::with_dtype},
+    error::Result,
+    trace::op::{Binary, ReduceWindow, SelectAndGatherAdd, SelectAndScatterAdd, Window},
+};
 use half::{bf16, f16};
 use num_complex::Complex;
 
@@ -76,3 +81,81 @@ macro_rules! combine_complex {
     )*};
 }
 combine_complex!(f32 f64);
+
+pub(super) fn reduce_window(p: &ReduceWindow, x: &Buffer, out: &Aval) -> Result<Buffer> {
+    let empty = reduce::identity(p.reducer.reducer(), out);
+    with_dtype!(out.dtype, T => {
+        let x = x.to_vec::<T>().map(|v| (v, x.shape().to_vec()))?;
+        let combine = <T as Combine>::combiner(Some(p.reducer.combiner()));
+        let mut y: Vec<T> = try_vec(out.size())?;
+        for window in p.window.places(&x.1) {
+            let elements = window.iter().flatten().filter_map(|i| x.0.get(*i).copied());
+            y.push(elements.reduce(combine).unwrap_or_else(|| T::from_scalar(empty)));
+        }
+        Buffer::from_data(out.clone(), T::data(y))
+    })
+}
+
+/// For each window, the place of the largest or smallest element under it, the first of several; NaN wins.
+fn selected(window: &Window, x: &Buffer, largest: bool) -> Result<Vec<Option<usize>>> {
+    let elements: Vec<Scalar> = with_dtype!(x.dtype(), T => {
+        x.to_vec::<T>()?.into_iter().map(Into::into).collect()
+    });
+    let is_nan = |x: Scalar| matches!(x, Scalar::Float(x) if x.is_nan());
+    let better = |a: Scalar, b: Scalar| {
+        if is_nan(b) {
+            false
+        } else if is_nan(a) {
+            true
+        } else if largest {
+            order(a, b).is_gt()
+        } else {
+            order(a, b).is_lt()
+        }
+    };
+    Ok(window
+        .places(x.shape())
+        .iter()
+        .map(|w| {
+            w.iter().flatten().copied().reduce(|best, i| {
+                match (elements.get(i), elements.get(best)) {
+                    (Some(a), Some(b)) if better(*a, *b) => i,
+                    _ => best,
+                }
+            })
+        })
+        .collect())
+}
+
+pub(super) fn select_and_gather_add(
+    p: &SelectAndGatherAdd,
+    source: &Buffer,
+    x: &Buffer,
+    out: &Aval,
+) -> Result<Buffer> {
+    let places = selected(&p.window, x, p.largest)?;
+    with_dtype!(out.dtype, T => {
+        let s = source.to_vec::<T>()?;
+        let pick = |i: &Option<usize>| i.and_then(|i| s.get(i).copied()).unwrap_or_default();
+        Buffer::from_data(out.clone(), T::data(places.iter().map(pick).collect()))
+    })
+}
+
+pub(super) fn select_and_scatter_add(
+    p: &SelectAndScatterAdd,
+    source: &Buffer,
+    x: &Buffer,
+    out: &Aval,
+) -> Result<Buffer> {
+    let places = selected(&p.window, x, p.largest)?;
+    with_dtype!(out.dtype, T => {
+        let mut y = vec![T::ZERO; x.len()];
+        let add = <T as Combine>::combiner(Some(Binary::Add));
+        for (i, s) in places.iter().zip(source.to_vec::<T>()?) {
+            if let Some(slot) = i.and_then(|i| y.get_mut(i)) {
+                *slot = add(*slot, s);
+            }
+        }
+        Buffer::from_data(out.clone(), T::data(y))
+    })
+}

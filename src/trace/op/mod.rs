@@ -23,6 +23,7 @@ mod shape;
 mod slicing;
 mod sort;
 mod special;
+mod window;
 
 pub use call::*;
 pub use contract::*;
@@ -35,6 +36,7 @@ pub use shape::*;
 pub use slicing::*;
 pub use sort::*;
 pub use special::*;
+pub use window::*;
 
 /// The types of an equation's results.
 pub type Avals = SmallVec<[Aval; 1]>;
@@ -299,7 +301,7 @@ ops! {
         DotGeneral,
         Squeeze, Slice, DynamicSlice, Concatenate, Pad, Rev, BitcastConvertType,
         Gather, Scatter, Sort, TopK, Cumulative,
-        ConvGeneralDilated,
+        ConvGeneralDilated, ReduceWindow, SelectAndGatherAdd, SelectAndScatterAdd,
         Jit,
     }
 }
