@@ -62,13 +62,13 @@ impl Dropout {
                     .note("give the call a key, or turn the layer off by `nn::inference_mode`"));
             };
             let a = x.aval()?;
-            // Equinox subtracts in `f32`, where its numbers have that type.
-            let q = match a.dtype {
-                DType::F64 | DType::C128 => 1.0 - p,
-                _ => f64::from(1.0 - p as f32),
+            // As XLA computes the division of `f32` by `1 − p`: bit for bit.
+            let scale = match a.dtype {
+                DType::F64 | DType::C128 => (1.0 - p).recip(),
+                _ => f64::from((1.0 - p as f32).recip()),
             };
-            let kept = random::bernoulli(key, q, a.shape);
-            Ok(kept.select(x / q, 0.0))
+            let kept = random::bernoulli(key, 1.0 - p, a.shape);
+            Ok(kept.select(x * scale, 0.0))
         })
     }
 }
