@@ -68,8 +68,6 @@ fn layout(doc: &Doc) -> String {
                 column += s.len() as isize;
             }
             Doc::Break(_) => {
-                let kept = out.trim_end_matches(' ').len();
-                out.truncate(kept);
                 out.push('\n');
                 out.extend(std::iter::repeat_n(' ', indent));
                 column = indent as isize;

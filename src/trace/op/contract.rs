@@ -110,22 +110,22 @@ impl Primitive for DotGeneral {
                     .join(", ")
             )
         };
-        let preferred = self.preferred_element_type.map_or("None", DType::name);
-        vec![
-            (
-                "dimension_numbers",
-                Param::text(format!(
-                    "(({}, {}), ({}, {}))",
-                    list(&self.lhs_contract),
-                    list(&self.rhs_contract),
-                    list(&self.lhs_batch),
-                    list(&self.rhs_batch)
-                )),
-            ),
-            ("out_sharding", Param::text("None")),
-            ("precision", Param::text("None")),
-            ("preferred_element_type", Param::text(preferred)),
-        ]
+        let mut params = vec![(
+            "dimension_numbers",
+            Param::text(format!(
+                "(({}, {}), ({}, {}))",
+                list(&self.lhs_contract),
+                list(&self.rhs_contract),
+                list(&self.lhs_batch),
+                list(&self.rhs_batch)
+            )),
+        )];
+        // What is not asked for is not printed.
+        params.extend(
+            self.preferred_element_type
+                .map(|d| ("preferred_element_type", Param::text(d.name()))),
+        );
+        params
     }
     fn infer(&self, x: &[&Aval]) -> Result<Avals> {
         let [l, r] = operands(self.name(), x)?;

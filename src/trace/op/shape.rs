@@ -151,14 +151,11 @@ impl Primitive for BroadcastInDim {
         "broadcast_in_dim"
     }
     fn params(&self) -> Params {
-        vec![
-            (
-                "broadcast_dimensions",
-                Param::tuple(&self.broadcast_dimensions),
-            ),
-            ("shape", Param::tuple(&self.shape)),
-            ("sharding", Param::text("None")),
-        ]
+        // The shape stands in the type of the result, and no dimensions in that of the operand.
+        match &self.broadcast_dimensions[..] {
+            [] => vec![],
+            dims => vec![("broadcast_dimensions", Param::tuple(dims))],
+        }
     }
     fn infer(&self, x: &[&Aval]) -> Result<Avals> {
         let [x] = operands(self.name(), x)?;

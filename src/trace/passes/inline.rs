@@ -84,6 +84,12 @@ mod tests {
         };
         let program = make_jaxpr(f)(&x).unwrap().inline();
         program.check().unwrap();
-        insta::assert_snapshot!(program, @"{ lambda ; a:f32[2]. let b:f32[2] = sin a; c:f32[2] = mul b a; d:f32[2] = cos a in (c, d) }");
+        insta::assert_snapshot!(program, @r"
+        { lambda ; a:f32[2]. let
+            b:f32[2] = sin a
+            c:f32[2] = mul b a
+            d:f32[2] = cos a
+          in (c, d) }
+        ");
     }
 }
