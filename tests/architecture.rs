@@ -107,10 +107,12 @@ fn unsafe_code_stays_in_the_kernels() {
         if name.starts_with("src/interp/compiled/kernels") {
             continue;
         }
+        // The one module that may hold unsafe code is let in where it is declared.
+        let door = name == "src/interp/compiled/mod.rs";
         let text = fs::read_to_string(&file).unwrap();
         let found = text
             .lines()
-            .any(|l| l.contains("unsafe {") || l.contains("allow(unsafe_code"));
+            .any(|l| l.contains("unsafe {") || l.contains("allow(unsafe_code") && !door);
         assert!(!found, "{name} has unsafe code");
     }
 }

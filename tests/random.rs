@@ -362,7 +362,7 @@ fn a_sampler_is_a_short_program() {
         c:u32[] = squeeze[dimensions=(0,)] b
         d:u32[1] = slice[limit_indices=(2,) start_indices=(1,) strides=None] a
         e:u32[] = squeeze[dimensions=(0,)] d
-        f:u32[3] = iota[dimension=0 dtype=uint32 shape=(3,) sharding=None]
+        f:u32[3] = iota[dimension=0 dtype=uint32 shape=(3,) sharding=None] 
         g:u32[3] h:u32[3] = threefry2x32 c e 0:u32[] f
         i:u32[3] = xor g h
         j:u32[3] = shift_right_logical i 9:u32[]

@@ -1,0 +1,68 @@
+"""Writes jaxprs.txt: what jax.make_jaxpr prints for the lax-level functions of tests/jaxpr_text.rs.
+
+Run with the pinned JAX: pip install jax==0.10.2; python make_jaxprs.py
+"""
+import os
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+assert jax.__version__ == "0.10.2", jax.__version__
+X = jnp.ones((3, 4), jnp.float32)
+
+CASES = {
+    "sin": lax.sin,
+    "neg": lax.neg,
+    "exp": lax.exp,
+    "log": lax.log,
+    "tanh": lax.tanh,
+    "logistic": lax.logistic,
+    "rsqrt": lax.rsqrt,
+    "erf": lax.erf,
+    "abs": lax.abs,
+    "is_finite": lax.is_finite,
+    "round": lax.round,
+    "stop_gradient": lax.stop_gradient,
+    "integer_pow": lambda x: lax.integer_pow(x, 3),
+    "chain": lambda x: lax.mul(lax.add(lax.sin(x), x), lax.exp(x)),
+    "literal": lambda x: x * 2.0,
+    "rsub": lambda x: 1 - x,
+    "pow": lambda x: x**1.5,
+    "compare": lambda x: lax.gt(x, x),
+    "max": lambda x: lax.max(x, x),
+    "rem": lambda x: lax.rem(x, x),
+    "nextafter": lambda x: lax.nextafter(x, x),
+    "select_n": lambda x: lax.select_n(lax.gt(x, x), x, x),
+    "clamp": lambda x: lax.clamp(0.0, x, 1.0),
+    "convert": lambda x: lax.convert_element_type(x, jnp.int32),
+    "bitcast": lambda x: lax.bitcast_convert_type(x, jnp.int32),
+    "transpose": lambda x: lax.transpose(x, (1, 0)),
+    "reshape": lambda x: lax.reshape(x, (12,)),
+    "squeeze": lambda x: lax.squeeze(lax.slice(x, (0, 0), (1, 4)), (0,)),
+    "slice_strides": lambda x: lax.slice(x, (0, 1), (3, 4), (2, 1)),
+    "broadcast_in_dim": lambda x: lax.broadcast_in_dim(x, (3, 1, 4), (0, 2)),
+    "full": lambda x: lax.full((3,), 2.0),
+    "iota": lambda x: lax.broadcasted_iota(jnp.int32, (3, 4), 1),
+    "concatenate": lambda x: lax.concatenate([x, x], 0),
+    "pad": lambda x: lax.pad(x, 0.0, ((1, 1, 0), (0, 0, 1))),
+    "rev": lambda x: lax.rev(x, (0,)),
+    "dynamic_slice": lambda x: lax.dynamic_slice(x, (1, 2), (2, 2)),
+    "dynamic_update_slice": lambda x: lax.dynamic_update_slice(x, lax.slice(x, (0, 0), (1, 4)), (1, 0)),
+    "reductions": lambda x: (
+        lax.reduce_sum_p.bind(x, axes=(0,), out_sharding=None),
+        lax.argmax(x, 0, jnp.int32),
+    ),
+    "dot_general": lambda x: lax.dot_general(x, x, (((1,), (1,)), ((), ()))),
+    "dot_batched": lambda x: lax.dot_general(x, x, (((), ()), ((0,), (0,)))),
+    "sort": lambda x: lax.sort(x),
+    "top_k": lambda x: lax.top_k(x, 2),
+    "cumsum": lambda x: lax.cumsum(x, 1),
+    "jit": lambda x: jax.jit(lambda y: lax.sin(y) + x)(x),
+}
+
+path = os.path.join(os.path.dirname(__file__), "jaxprs.txt")
+with open(path, "w") as f:
+    for name, function in CASES.items():
+        f.write(f"== {name}\n{jax.make_jaxpr(function)(X)}\n")
+print(len(CASES), "programs")

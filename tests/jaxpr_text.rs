@@ -1,0 +1,147 @@
+//! The text of programs equals `jax.make_jaxpr`'s, character for character.
+
+use quaxide::{op, prelude::*, trace::bind, trace::bind_all};
+use std::collections::BTreeMap;
+
+fn golden() -> BTreeMap<String, String> {
+    let text = include_str!("golden/jaxprs.txt");
+    let cases = text.split("== ").skip(1).filter_map(|c| c.split_once('\n'));
+    cases
+        .map(|(name, body)| (name.to_string(), body.trim_end_matches('\n').to_string()))
+        .collect()
+}
+
+/// Shapes and axes.
+fn d(x: &[usize]) -> quaxide::Dims {
+    x.into()
+}
+
+type Case = (
+    &'static str,
+    Box<dyn Fn(&Array) -> Vec<Array> + Send + Sync>,
+);
+
+fn one(name: &'static str, f: impl Fn(&Array) -> Array + Send + Sync + 'static) -> Case {
+    (name, Box::new(move |x| vec![f(x)]))
+}
+
+fn cases() -> Vec<Case> {
+    use op::{Binary, RoundingMethod, Unary};
+    let unary = |name, u: Unary| one(name, move |x| bind(u, &[x]));
+    let twice = |name, b: Binary| one(name, move |x| bind(b, &[x, x]));
+    let slice = |x: &Array, from: &[usize], to: &[usize], strides: Option<&[usize]>| {
+        bind(
+            op::Slice {
+                start_indices: d(from),
+                limit_indices: d(to),
+                strides: strides.map(d),
+            },
+            &[x],
+        )
+    };
+    let index = |i: i32| Array::scalar(i);
+    vec![
+        unary("sin", Unary::Sin),
+        unary("neg", Unary::Neg),
+        unary("exp", Unary::Exp),
+        unary("log", Unary::Log),
+        unary("tanh", Unary::Tanh),
+        unary("logistic", Unary::Logistic),
+        unary("rsqrt", Unary::Rsqrt),
+        unary("erf", Unary::Erf),
+        unary("abs", Unary::Abs),
+        unary("is_finite", Unary::IsFinite),
+        unary("round", Unary::Round(RoundingMethod::AwayFromZero)),
+        one("stop_gradient", Array::stop_gradient),
+        one("integer_pow", |x| x.integer_pow(3)),
+        one("chain", |x| (x.sin() + x) * x.exp()),
+        one("literal", |x| x * 2.0),
+        one("rsub", |x| 1 - x),
+        one("pow", |x| x.pow(1.5)),
+        twice("compare", Binary::Gt),
+        twice("max", Binary::Max),
+        twice("rem", Binary::Rem),
+        twice("nextafter", Binary::Nextafter),
+        one("select_n", |x| bind(op::SelectN, &[&x.gt(x), x, x])),
+        one("clamp", |x| {
+            bind(op::Clamp, &[&Array::scalar(0f32), x, &Array::scalar(1f32)])
+        }),
+        one("convert", |x| x.astype(DType::I32)),
+        one("bitcast", |x| {
+            bind(
+                op::BitcastConvertType {
+                    new_dtype: DType::I32,
+                },
+                &[x],
+            )
+        }),
+        one("transpose", |x| x.transpose([1, 0])),
+        one("reshape", |x| x.reshape([12])),
+        one("squeeze", move |x| {
+            slice(x, &[0, 0], &[1, 4], None).squeeze(0)
+        }),
+        one("slice_strides", move |x| {
+            slice(x, &[0, 1], &[3, 4], Some(&[2, 1]))
+        }),
+        one("broadcast_in_dim", |x| {
+            x.broadcast_in_dim([3, 1, 4], [0, 2])
+        }),
+        one("full", |_| Array::full([3], 2.0, DType::F32)),
+        one("iota", |_| Array::iota([3, 4], 1, DType::I32)),
+        one("concatenate", |x| numpy::concatenate(&[x, x], 0)),
+        one("pad", |x| {
+            let padding_config = vec![(1, 1, 0), (0, 0, 1)];
+            bind(op::Pad { padding_config }, &[x, &Array::scalar(0f32)])
+        }),
+        one("rev", |x| x.flip(0)),
+        one("dynamic_slice", move |x| {
+            bind(
+                op::DynamicSlice {
+                    slice_sizes: d(&[2, 2]),
+                },
+                &[x, &index(1), &index(2)],
+            )
+        }),
+        one("dynamic_update_slice", move |x| {
+            let update = slice(x, &[0, 0], &[1, 4], None);
+            bind(op::DynamicUpdateSlice, &[x, &update, &index(1), &index(0)])
+        }),
+        ("reductions", Box::new(|x| vec![x.sum(0), x.argmax(0)])),
+        one("dot_general", |x| {
+            x.dot_general(x, op::DotGeneral::new(([1], [1]), ((), ())))
+        }),
+        one("dot_batched", |x| {
+            x.dot_general(x, op::DotGeneral::new(((), ()), ([0], [0])))
+        }),
+        one("sort", |x| x.sort(-1)),
+        (
+            "top_k",
+            Box::new(|x| {
+                bind_all(op::TopK { axis: 1, k: 2 }, std::slice::from_ref(x)).unwrap_or_default()
+            }),
+        ),
+        one("cumsum", |x| x.cumsum(1)),
+        one("jit", |x| {
+            let y = x.clone();
+            Array::from_result(jit(move |z: &Array| z.sin() + &y)(x))
+        }),
+    ]
+}
+
+#[test]
+fn programs_print_as_jax_prints_them() {
+    let golden = golden();
+    let x = Array::ones([3, 4], DType::F32);
+    let cases = cases();
+    assert_eq!(cases.len(), golden.len(), "every golden program has a case");
+    let mut wrong = vec![];
+    for (name, f) in cases {
+        let found = make_jaxpr(|x: &Array| f(x))(&x).map(|j| j.to_string());
+        let found = found.unwrap_or_else(|e| e.to_string());
+        let wanted = &golden[name];
+        if found != *wanted {
+            wrong.push(format!("{name}:\n{found}\njax:\n{wanted}\n"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
