@@ -37,19 +37,15 @@ fn join(separator: impl Fn() -> Doc, docs: Vec<Doc>) -> Doc {
     Doc::Concat(all)
 }
 
-/// Does a document, laid out flat, fit into the rest of the line together with what follows it there?
-fn fits(mut room: isize, first: &Doc, rest: &[(usize, bool, &Doc)]) -> bool {
-    let mut agenda: Vec<(bool, &Doc)> = rest.iter().map(|(_, flat, d)| (*flat, *d)).collect();
-    agenda.push((true, first));
-    while let Some((flat, d)) = agenda.pop() {
+/// Does a document, laid out flat, fit into the rest of the line?
+fn fits(mut room: isize, first: &Doc) -> bool {
+    let mut agenda = vec![first];
+    while let Some(d) = agenda.pop() {
         match d {
             Doc::Text(s) => room -= s.chars().count() as isize,
-            Doc::Break(s) if flat => room -= s.len() as isize,
-            Doc::Break(_) => return true,
-            Doc::Concat(ds) => agenda.extend(ds.iter().rev().map(|d| (flat, d))),
-            Doc::Nest(_, d) => agenda.push((flat, d)),
-            // What follows may break where it is a group of its own.
-            Doc::Group(d) => agenda.push((flat, d)),
+            Doc::Break(s) => room -= s.len() as isize,
+            Doc::Concat(ds) => agenda.extend(ds.iter().rev()),
+            Doc::Nest(_, d) | Doc::Group(d) => agenda.push(d),
         }
         if room < 0 {
             return false;
@@ -79,7 +75,7 @@ fn layout(doc: &Doc) -> String {
             Doc::Concat(ds) => agenda.extend(ds.iter().rev().map(|d| (indent, flat, d))),
             Doc::Nest(n, d) => agenda.push((indent + n, flat, d)),
             Doc::Group(d) => {
-                let flat = flat || fits(WIDTH - column, d, &agenda);
+                let flat = flat || fits(WIDTH - column, d);
                 agenda.push((indent, flat, d));
             }
         }
@@ -235,8 +231,8 @@ impl Printer {
         let outs: Vec<Doc> = j.outs.iter().map(|a| self.atom(id, a)).collect();
         let close = if outs.len() == 1 { ",)" } else { ")" };
         let body = join(|| Doc::Break("; "), eqns);
-        Doc::Concat(vec![
-            group(nest(
+        group(Doc::Concat(vec![
+            nest(
                 2,
                 Doc::Concat(vec![
                     text("{ lambda "),
@@ -250,9 +246,9 @@ impl Printer {
                     Self::list(outs, ","),
                     text(close),
                 ]),
-            )),
+            ),
             text(" }"),
-        ])
+        ]))
     }
 
     fn inner(&mut self, p: &Program) -> Doc {
