@@ -20,7 +20,7 @@ use support::{
 };
 
 const USAGE: &str = "usage: finetune [--seed N] [--show-ir] [--out DIRECTORY]";
-const TEST: usize = 500;
+const TEST: usize = 360;
 const BATCH: usize = 64;
 const RANK: usize = 4;
 
@@ -210,7 +210,7 @@ fn run(options: &Options) -> Result<()> {
         "pretrain",
         net,
         &images,
-        (20, 3e-3),
+        (40, 3e-3),
         nn::Mlp::clone,
         &pretrain,
     )?;
@@ -227,7 +227,7 @@ fn run(options: &Options) -> Result<()> {
         "LoRA",
         lora.clone(),
         &images,
-        (40, 2e-2),
+        (60, 3e-2),
         adapters,
         &finetune,
     )?;
