@@ -116,3 +116,22 @@ fn unsafe_code_stays_in_the_kernels() {
         assert!(!found, "{name} has unsafe code");
     }
 }
+
+#[test]
+fn every_package_has_its_reason() {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let (_, table) = text.split_once("## The packages").unwrap();
+    let cargo = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let mut wanted = false;
+    for line in cargo.lines() {
+        if line.starts_with('[') {
+            wanted = line.ends_with("dependencies]");
+        } else if let (true, Some((name, _))) = (wanted, line.split_once('=')) {
+            let name = name.trim();
+            assert!(
+                name == "quaxide-derive" || table.contains(&format!("`{name}`")),
+                "ARCHITECTURE.md does not say what {name} is for"
+            );
+        }
+    }
+}
