@@ -5,7 +5,7 @@ use super::{
     kernels::{
         Level,
         elementwise::Function,
-        gemm::{Gemm, Matrix, Multiply, gemm, product},
+        gemm::{Gemm, Matrix, Multiply, gemm},
         strided::{self, Axes},
         threads,
     },
@@ -119,7 +119,7 @@ fn by_loops<T: Multiply>(
     accumulate: bool,
     _: usize,
 ) -> Result<()> {
-    product(Level::get(), size, x, y, z, step, accumulate);
+    T::product(Level::get(), size, x, y, z, step, accumulate);
     Ok(())
 }
 
@@ -149,7 +149,7 @@ fn by_gemm<T: Gemm>(
                 offset: x.offset.wrapping_add_signed((i * rows) as isize * x.rows),
                 ..x
             };
-            product(Level::get(), [z.len(), 1, k], x, y, z, 1, accumulate);
+            T::product(Level::get(), [z.len(), 1, k], x, y, z, 1, accumulate);
         });
         return Ok(());
     }

@@ -123,6 +123,17 @@ fn compare_body<T: PartialOrd + Copy>(b: Binary, x: Lane<'_, T>, y: Lane<'_, T>,
         _ => zip(x, y, z, |x, y| x >= y),
     }
 }
+#[inline(always)]
+fn holds<T: PartialOrd>(b: Binary, x: &T, y: &T) -> bool {
+    match b {
+        Binary::Eq => x == y,
+        Binary::Ne => x != y,
+        Binary::Lt => x < y,
+        Binary::Le => x <= y,
+        Binary::Gt => x > y,
+        _ => x >= y,
+    }
+}
 /// Types that compare.
 pub(in crate::interp::compiled) trait Comparable:
     PartialOrd + Copy
@@ -162,44 +173,89 @@ levels! {
     fn select<T: Stored>(which: Lane<'_, bool>, no: Lane<'_, T>, yes: Lane<'_, T>, z: &mut [T]) = select_body;
 }
 
-/// The floats whose conversions have loops of their own.
 #[inline(always)]
 fn convert_body<T: Stored, U: Stored>(x: Lane<'_, T>, z: &mut [U]) {
     map(x, z, |x| U::from_scalar(x.into()));
 }
-levels! { fn convert_float<T: Stored, U: Stored>(x: Lane<'_, T>, z: &mut [U]) = convert_body; }
+levels! { fn convert<T: Stored, U: Stored>(x: Lane<'_, T>, z: &mut [U]) = convert_body; }
 
-/// As [`Element::from_scalar`], element by element.
-pub(in crate::interp::compiled) fn convert<T: Stored, U: Stored>(
-    level: Level,
-    x: Lane<'_, T>,
-    z: &mut [U],
-) {
-    use DType::{BF16, Bool, F32, F64, I32};
-    match (T::DTYPE, U::DTYPE) {
-        (F32 | F64 | BF16 | Bool | I32, F32 | F64 | I32) => convert_float(level, x, z),
-        _ => convert_body(x, z),
-    }
+/// In `f64`, as the reference does.
+#[inline(always)]
+fn one_power<T: Stored>(x: T, y: i32) -> T {
+    let s: Scalar = x.into();
+    T::from_scalar(Scalar::Float(s.as_f64().unwrap_or(f64::NAN).powi(y)))
 }
 
 #[inline(always)]
 fn power_body<T: Stored>(y: i32, x: Lane<'_, T>, z: &mut [T]) {
-    // In `f64`, as the reference does.
-    #[inline(always)]
-    fn one<T: Stored>(x: T, y: i32) -> T {
-        let s: Scalar = x.into();
-        T::from_scalar(Scalar::Float(s.as_f64().unwrap_or(f64::NAN).powi(y)))
-    }
     match y {
-        2 => map(x, z, |x| one(x, 2)),
-        3 => map(x, z, |x| one(x, 3)),
-        4 => map(x, z, |x| one(x, 4)),
-        -1 => map(x, z, |x| one(x, -1)),
-        -2 => map(x, z, |x| one(x, -2)),
-        _ => map(x, z, |x| one(x, y)),
+        2 => map(x, z, |x| one_power(x, 2)),
+        3 => map(x, z, |x| one_power(x, 3)),
+        4 => map(x, z, |x| one_power(x, 4)),
+        -1 => map(x, z, |x| one_power(x, -1)),
+        -2 => map(x, z, |x| one_power(x, -2)),
+        _ => map(x, z, |x| one_power(x, y)),
     }
 }
 levels! { fn real_power<T: Stored>(y: i32, x: Lane<'_, T>, z: &mut [T]) = power_body; }
+
+/// As [`by_kind`], with the types that programs are mostly made of apart: those have vector loops, the others plain ones, which
+/// keeps the crate quick to compile.
+macro_rules! by_speed {
+    ($dtype:expr, $T:ident, int => $int:expr, real => $real:expr, other => $other:expr) => {
+        match $dtype {
+            DType::I32 => {
+                type $T = i32;
+                $int
+            }
+            DType::I64 => {
+                type $T = i64;
+                $int
+            }
+            DType::U32 => {
+                type $T = u32;
+                $int
+            }
+            DType::F32 => {
+                type $T = f32;
+                $real
+            }
+            DType::F64 => {
+                type $T = f64;
+                $real
+            }
+            _ => $other,
+        }
+    };
+}
+
+/// Floats, with vector loops or plain ones.
+trait Loops: Real {
+    fn unary_loop(level: Level, u: Unary, x: Lane<'_, Self>, z: &mut [Self]);
+    fn power(level: Level, y: i32, x: Lane<'_, Self>, z: &mut [Self]);
+}
+macro_rules! vector_loops {
+    ($($T:ty)*) => {$(impl Loops for $T {
+        fn unary_loop(level: Level, u: Unary, x: Lane<'_, $T>, z: &mut [$T]) {
+            real_unary(level, u, x, z);
+        }
+        fn power(level: Level, y: i32, x: Lane<'_, $T>, z: &mut [$T]) {
+            real_power(level, y, x, z);
+        }
+    })*};
+}
+macro_rules! plain_loops {
+    ($($T:ty)*) => {$(impl Loops for $T {
+        fn unary_loop(_: Level, u: Unary, x: Lane<'_, $T>, z: &mut [$T]) {
+            map(x, z, |x| or(<$T as Real>::unary(u, x), x));
+        }
+        fn power(_: Level, y: i32, x: Lane<'_, $T>, z: &mut [$T]) {
+            map(x, z, |x| one_power(x, y));
+        }
+    })*};
+}
+vector_loops!(f32 f64);
+plain_loops!(half::f16 half::bf16);
 
 /// Reading operands and the place of the result, as one elementwise instruction needs them.
 pub(in crate::interp::compiled) trait Operands {
@@ -232,11 +288,14 @@ pub(in crate::interp::compiled) fn apply(
         Function::Unary(u) => unary(level, u, from, to, x, z)?,
         Function::Binary(b) if b.is_comparison() => {
             let z = bool::slice_mut(z)?;
-            by_kind!(from, T,
+            by_speed!(from, T,
                 int => compare::<T>(level, b, x.lane(0)?, x.lane(1)?, z),
                 real => compare::<T>(level, b, x.lane(0)?, x.lane(1)?, z),
-                complex => zip::<T, bool>(x.lane(0)?, x.lane(1)?, z, |x, y| (x == y) == (b == Binary::Eq)),
-                bool => compare::<bool>(level, b, x.lane(0)?, x.lane(1)?, z));
+                other => by_kind!(from, T,
+                    int => zip::<T, bool>(x.lane(0)?, x.lane(1)?, z, |x, y| holds(b, &x, &y)),
+                    real => zip::<T, bool>(x.lane(0)?, x.lane(1)?, z, |x, y| holds(b, &x, &y)),
+                    complex => zip::<T, bool>(x.lane(0)?, x.lane(1)?, z, |x, y| (x == y) == (b == Binary::Eq)),
+                    bool => zip::<bool, bool>(x.lane(0)?, x.lane(1)?, z, |x, y| holds(b, &x, &y))));
         }
         Function::Binary(Binary::Complex) => {
             if from == DType::F32 {
@@ -268,15 +327,38 @@ pub(in crate::interp::compiled) fn apply(
         })),
         Function::IntegerPow(y) => by_kind!(from, T,
             int => map::<T, T>(x.lane(0)?, T::slice_mut(z)?, |v| v.wrapping_pow(y.unsigned_abs())),
-            real => real_power::<T>(level, y, x.lane(0)?, T::slice_mut(z)?),
+            real => T::power(level, y, x.lane(0)?, T::slice_mut(z)?),
             complex => map::<T, T>(x.lane(0)?, T::slice_mut(z)?, |v| narrowed(wide(v).powi(y))),
             bool => return None),
-        Function::Select => with_dtype!(to, T => {
-            select::<T>(level, x.lane(0)?, x.lane(1)?, x.lane(2)?, T::slice_mut(z)?);
-        }),
-        Function::Convert => with_dtype!(from, T => with_dtype!(to, U => {
-            convert::<T, U>(level, x.lane(0)?, U::slice_mut(z)?);
+        Function::Select => by_speed!(to, T,
+        int => select::<T>(level, x.lane(0)?, x.lane(1)?, x.lane(2)?, T::slice_mut(z)?),
+        real => select::<T>(level, x.lane(0)?, x.lane(1)?, x.lane(2)?, T::slice_mut(z)?),
+        other => with_dtype!(to, T => {
+            select_body::<T>(x.lane(0)?, x.lane(1)?, x.lane(2)?, T::slice_mut(z)?);
         })),
+        Function::Convert => match (from, to) {
+            (DType::BF16, DType::F32) => {
+                convert::<half::bf16, f32>(level, x.lane(0)?, f32::slice_mut(z)?);
+            }
+            (DType::F32, DType::BF16) => {
+                convert::<f32, half::bf16>(level, x.lane(0)?, Lanes::slice_mut(z)?);
+            }
+            (DType::Bool, DType::F32) => {
+                convert::<bool, f32>(level, x.lane(0)?, f32::slice_mut(z)?);
+            }
+            (DType::I32, DType::F32) => {
+                convert::<i32, f32>(level, x.lane(0)?, f32::slice_mut(z)?);
+            }
+            (DType::F32, DType::F64) => {
+                convert::<f32, f64>(level, x.lane(0)?, f64::slice_mut(z)?);
+            }
+            (DType::F64, DType::F32) => {
+                convert::<f64, f32>(level, x.lane(0)?, f32::slice_mut(z)?);
+            }
+            _ => with_dtype!(from, T => with_dtype!(to, U => {
+                convert_body::<T, U>(x.lane(0)?, U::slice_mut(z)?);
+            })),
+        },
     }
     Some(())
 }
@@ -322,7 +404,7 @@ fn unary(
     }
     by_kind!(from, T,
         int => map::<T, T>(x.lane(0)?, T::slice_mut(z)?, |v| or(<T as Int>::unary(u, v), v)),
-        real => real_unary::<T>(level, u, x.lane(0)?, T::slice_mut(z)?),
+        real => T::unary_loop(level, u, x.lane(0)?, T::slice_mut(z)?),
         complex => map::<T, T>(x.lane(0)?, T::slice_mut(z)?, |v| or(complex_unary(u, wide(v)).map(narrowed), v)),
         bool => map::<bool, bool>(x.lane(0)?, bool::slice_mut(z)?, |v| !v));
     Some(())

@@ -1,6 +1,6 @@
 //! Matrix products over strided slices.
 
-use super::levels;
+use super::{Level, levels};
 use crate::error::{Error, Result};
 use gemm::Parallelism;
 use num_complex::Complex;
@@ -98,31 +98,52 @@ pub(in crate::interp::compiled) trait Multiply:
     fn multiply_add(a: Self, b: Self, c: Self) -> Self;
     /// `a + b`.
     fn plus(a: Self, b: Self) -> Self;
+    /// As [`gemm`], by loops of our own: for small products, matrix–vector products and integers.
+    fn product(
+        level: Level,
+        size: [usize; 3],
+        x: Matrix<'_, Self>,
+        y: Matrix<'_, Self>,
+        z: &mut [Self],
+        step: usize,
+        accumulate: bool,
+    );
 }
 macro_rules! multiply {
-    ($($T:ty: $a:ident $b:ident $c:ident => $product:expr, $sum:expr;)*) => {$(
+    (@vector) => {
+        fn product(level: Level, size: [usize; 3], x: Matrix<'_, Self>, y: Matrix<'_, Self>, z: &mut [Self], step: usize, accumulate: bool) {
+            vector_product(level, size, x, y, z, step, accumulate);
+        }
+    };
+    (@plain) => {
+        fn product(_: Level, size: [usize; 3], x: Matrix<'_, Self>, y: Matrix<'_, Self>, z: &mut [Self], step: usize, accumulate: bool) {
+            product_body(size, x, y, z, step, accumulate);
+        }
+    };
+    ($($T:ty: $loops:ident $a:ident $b:ident $c:ident => $product:expr, $sum:expr;)*) => {$(
         impl Multiply for $T {
             #[inline(always)]
             fn multiply_add($a: Self, $b: Self, $c: Self) -> Self { $product }
             #[inline(always)]
             fn plus($a: Self, $c: Self) -> Self { $sum }
+            multiply!(@$loops);
         }
     )*};
 }
 multiply! {
-    f32: a b c => a * b + c, a + c;
-    f64: a b c => a * b + c, a + c;
-    Complex<f32>: a b c => a * b + c, a + c;
-    Complex<f64>: a b c => a * b + c, a + c;
-    i8: a b c => a.wrapping_mul(b).wrapping_add(c), a.wrapping_add(c);
-    i16: a b c => a.wrapping_mul(b).wrapping_add(c), a.wrapping_add(c);
-    i32: a b c => a.wrapping_mul(b).wrapping_add(c), a.wrapping_add(c);
-    i64: a b c => a.wrapping_mul(b).wrapping_add(c), a.wrapping_add(c);
-    u8: a b c => a.wrapping_mul(b).wrapping_add(c), a.wrapping_add(c);
-    u16: a b c => a.wrapping_mul(b).wrapping_add(c), a.wrapping_add(c);
-    u32: a b c => a.wrapping_mul(b).wrapping_add(c), a.wrapping_add(c);
-    u64: a b c => a.wrapping_mul(b).wrapping_add(c), a.wrapping_add(c);
-    bool: a b c => (a & b) | c, a | c;
+    f32: vector a b c => a * b + c, a + c;
+    f64: vector a b c => a * b + c, a + c;
+    Complex<f32>: plain a b c => a * b + c, a + c;
+    Complex<f64>: plain a b c => a * b + c, a + c;
+    i8: plain a b c => a.wrapping_mul(b).wrapping_add(c), a.wrapping_add(c);
+    i16: plain a b c => a.wrapping_mul(b).wrapping_add(c), a.wrapping_add(c);
+    i32: vector a b c => a.wrapping_mul(b).wrapping_add(c), a.wrapping_add(c);
+    i64: plain a b c => a.wrapping_mul(b).wrapping_add(c), a.wrapping_add(c);
+    u8: plain a b c => a.wrapping_mul(b).wrapping_add(c), a.wrapping_add(c);
+    u16: plain a b c => a.wrapping_mul(b).wrapping_add(c), a.wrapping_add(c);
+    u32: plain a b c => a.wrapping_mul(b).wrapping_add(c), a.wrapping_add(c);
+    u64: plain a b c => a.wrapping_mul(b).wrapping_add(c), a.wrapping_add(c);
+    bool: plain a b c => (a & b) | c, a | c;
 }
 
 /// As [`gemm`], by loops of our own: for small products, matrix–vector products and integers.
@@ -188,8 +209,7 @@ fn product_body<T: Multiply>(
     }
 }
 levels! {
-    /// As [`gemm`], by loops of our own: for small products, matrix–vector products and integers.
-    fn product<T: Multiply>(size: [usize; 3], x: Matrix<'_, T>, y: Matrix<'_, T>, z: &mut [T], step: usize, accumulate: bool) = product_body;
+    fn vector_product<T: Multiply>(size: [usize; 3], x: Matrix<'_, T>, y: Matrix<'_, T>, z: &mut [T], step: usize, accumulate: bool) = product_body;
 }
 
 #[inline(always)]

@@ -1,6 +1,6 @@
 //! Reductions of slices. Long ones are split in halves, so that rounding errors grow with the logarithm of the length.
 
-use super::levels;
+use super::{Level, levels};
 use crate::array::Stored;
 use half::{bf16, f16};
 use num_complex::Complex;
@@ -29,12 +29,60 @@ pub(in crate::interp::compiled) trait Foldable: Stored {
     fn combine(f: Fold, x: Self::Wide, y: Self::Wide) -> Self::Wide;
     /// What changes nothing; `None` where there is no such value.
     fn neutral(f: Fold) -> Option<Self::Wide>;
+    /// A short slice.
+    fn block(level: Level, f: Fold, x: &[Self]) -> Option<Self::Wide>;
+    /// A few rows.
+    fn some_rows(
+        level: Level,
+        f: Fold,
+        sums: &mut [Self::Wide],
+        x: &[Self],
+        rows: usize,
+        step: usize,
+    );
+}
+
+/// The types that programs are mostly made of have vector loops, the others plain ones.
+macro_rules! vector_loops {
+    () => {
+        fn block(level: Level, f: Fold, x: &[Self]) -> Option<Self::Wide> {
+            vector_block(level, f, x)
+        }
+        fn some_rows(
+            level: Level,
+            f: Fold,
+            sums: &mut [Self::Wide],
+            x: &[Self],
+            rows: usize,
+            step: usize,
+        ) {
+            vector_rows(level, f, sums, x, rows, step);
+        }
+    };
+}
+macro_rules! plain_loops {
+    () => {
+        fn block(_: Level, f: Fold, x: &[Self]) -> Option<Self::Wide> {
+            slice_with(f, x)
+        }
+        fn some_rows(
+            _: Level,
+            f: Fold,
+            sums: &mut [Self::Wide],
+            x: &[Self],
+            rows: usize,
+            step: usize,
+        ) {
+            rows_with(f, sums, x, rows, step);
+        }
+    };
 }
 
 macro_rules! foldable_float {
-    ($($T:ty, $W:ident, $widen:expr, $narrow:expr;)*) => {$(
+    ($($T:ty, $W:ident, $widen:expr, $narrow:expr, $loops:ident;)*) => {$(
         impl Foldable for $T {
             type Wide = $W;
+            $loops!();
             #[inline(always)]
             fn widen(self) -> $W { $widen(self) }
             #[inline(always)]
@@ -64,16 +112,17 @@ macro_rules! foldable_float {
     )*};
 }
 foldable_float! {
-    f32, f32, |x| x, |x| x;
-    f64, f64, |x| x, |x| x;
-    f16, f32, f16::to_f32, f16::from_f32;
-    bf16, f32, bf16::to_f32, bf16::from_f32;
+    f32, f32, |x| x, |x| x, vector_loops;
+    f64, f64, |x| x, |x| x, vector_loops;
+    f16, f32, f16::to_f32, f16::from_f32, plain_loops;
+    bf16, f32, bf16::to_f32, bf16::from_f32, plain_loops;
 }
 
 macro_rules! foldable_int {
-    ($($T:ty)*) => {$(
+    ($loops:ident: $($T:ty)*) => {$(
         impl Foldable for $T {
             type Wide = $T;
+            $loops!();
             #[inline(always)]
             fn widen(self) -> $T { self }
             #[inline(always)]
@@ -103,10 +152,12 @@ macro_rules! foldable_int {
         }
     )*};
 }
-foldable_int!(i8 i16 i32 i64 u8 u16 u32 u64);
+foldable_int!(vector_loops: i32);
+foldable_int!(plain_loops: i8 i16 i64 u8 u16 u32 u64);
 
 impl Foldable for bool {
     type Wide = bool;
+    plain_loops!();
     #[inline(always)]
     fn widen(self) -> bool {
         self
@@ -133,6 +184,7 @@ macro_rules! foldable_complex {
     ($($T:ty)*) => {$(
         impl Foldable for $T {
             type Wide = $T;
+            plain_loops!();
             #[inline(always)]
             fn widen(self) -> $T { self }
             #[inline(always)]
@@ -217,16 +269,16 @@ macro_rules! by_fold {
 fn block_body<T: Foldable>(f: Fold, x: &[T]) -> Option<T::Wide> {
     by_fold!(f, F => slice_with(F, x))
 }
-levels! { fn block<T: Foldable>(f: Fold, x: &[T]) -> Option<T::Wide> = block_body; }
+levels! { fn vector_block<T: Foldable>(f: Fold, x: &[T]) -> Option<T::Wide> = block_body; }
 
 /// A whole slice; `None` of an empty one.
 pub(in crate::interp::compiled) fn slice<T: Foldable>(
-    level: super::Level,
+    level: Level,
     f: Fold,
     x: &[T],
 ) -> Option<T::Wide> {
     if x.len() <= BLOCK {
-        return block(level, f, x);
+        return T::block(level, f, x);
     }
     let blocks = x.len().div_ceil(BLOCK);
     let (a, b) = x.split_at(blocks / 2 * BLOCK);
@@ -234,21 +286,24 @@ pub(in crate::interp::compiled) fn slice<T: Foldable>(
 }
 
 #[inline(always)]
-fn rows_body<T: Foldable>(f: Fold, sums: &mut [T::Wide], x: &[T], rows: usize, step: usize) {
-    by_fold!(f, F => {
-        for r in 0..rows {
-            let row = x.get(r * step..).unwrap_or_default();
-            for (s, x) in sums.iter_mut().zip(row) {
-                *s = T::combine(F, *s, x.widen());
-            }
+fn rows_with<T: Foldable>(f: Fold, sums: &mut [T::Wide], x: &[T], rows: usize, step: usize) {
+    for r in 0..rows {
+        let row = x.get(r * step..).unwrap_or_default();
+        for (s, x) in sums.iter_mut().zip(row) {
+            *s = T::combine(f, *s, x.widen());
         }
-    });
+    }
 }
-levels! { fn some_rows<T: Foldable>(f: Fold, sums: &mut [T::Wide], x: &[T], rows: usize, step: usize) = rows_body; }
+
+#[inline(always)]
+fn rows_body<T: Foldable>(f: Fold, sums: &mut [T::Wide], x: &[T], rows: usize, step: usize) {
+    by_fold!(f, F => rows_with(F, sums, x, rows, step));
+}
+levels! { fn vector_rows<T: Foldable>(f: Fold, sums: &mut [T::Wide], x: &[T], rows: usize, step: usize) = rows_body; }
 
 /// Combine `rows` rows that lie `step` apart, element by element, into `sums` (which holds what changes nothing).
 pub(in crate::interp::compiled) fn rows<T: Foldable>(
-    level: super::Level,
+    level: Level,
     f: Fold,
     sums: &mut [T::Wide],
     x: &[T],
@@ -258,7 +313,7 @@ pub(in crate::interp::compiled) fn rows<T: Foldable>(
 ) {
     const ROWS: usize = 64;
     if rows_left <= ROWS {
-        return some_rows(level, f, sums, x, rows_left, step);
+        return T::some_rows(level, f, sums, x, rows_left, step);
     }
     let half = rows_left.div_ceil(ROWS) / 2 * ROWS;
     rows(level, f, sums, x, half, step, neutral);
