@@ -178,8 +178,8 @@ fn picture(losses: [&[f64]; 2], accuracies: [(&str, f64, usize); 3]) -> String {
         y_label: "cross entropy".into(),
         log_y: true,
         series: vec![
-            curve("all parameters, upright images", 0, before),
-            curve("LoRA, mirrored images", before.len(), after),
+            curve("upright, all parameters", 0, before),
+            curve("mirrored, LoRA alone", before.len(), after),
         ],
     };
     let bars = Bars {

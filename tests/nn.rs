@@ -505,3 +505,120 @@ fn layers_in_sequence() {
     let wrapped: Vec<String> = wrapped.filter(|p| p.ends_with(".a")).collect();
     assert_eq!(wrapped, ["[0].weight.a", "[3][0].weight.a"]);
 }
+
+#[test]
+fn convolutions_are_equinox_s() {
+    use nn::{ConvConfig, PaddingMode};
+    use quaxide::array::Pads;
+    fn check<const N: usize>(case: &str, how: ConvConfig<N>) {
+        let one = |m: &nn::Conv<N>, x: &Vec<Array>| vec![m.call(&x[0])];
+        layer(case, |k| how.init(k), &["x"], one);
+    }
+    check("conv1d", ConvConfig::<1>::new(4, 3, 3));
+    let strided = ConvConfig::<1>::new(4, 2, 3)
+        .stride(2)
+        .padding(2)
+        .dilation(2);
+    check("conv1d_strided", strided.use_bias(false));
+    check(
+        "conv1d_groups",
+        ConvConfig::<1>::new(4, 6, 2).padding([(1, 0)]).groups(2),
+    );
+    check(
+        "conv1d_same",
+        ConvConfig::<1>::new(4, 2, 4).padding(Pads::Same),
+    );
+    let circular = ConvConfig::<1>::new(4, 2, 3).padding(1);
+    check(
+        "conv1d_circular",
+        circular.padding_mode(PaddingMode::Circular),
+    );
+    check("conv2d", ConvConfig::<2>::new(4, 3, 3));
+    let mixed = ConvConfig::<2>::new(4, 2, [3, 2])
+        .stride([2, 1])
+        .padding([1, 2]);
+    check("conv2d_mixed", mixed.dilation([1, 2]));
+    check(
+        "conv2d_depthwise",
+        ConvConfig::<2>::new(4, 4, 3).padding(1).groups(4),
+    );
+    let groups = ConvConfig::<2>::new(4, 6, 3)
+        .stride(2)
+        .padding([(0, 1), (1, 0)]);
+    check("conv2d_groups", groups.groups(2).use_bias(false));
+    check(
+        "conv2d_same",
+        ConvConfig::<2>::new(4, 2, [2, 3])
+            .stride(2)
+            .padding(Pads::Same),
+    );
+    let padded = || ConvConfig::<2>::new(4, 2, 3).padding(1);
+    check(
+        "conv2d_reflect",
+        padded().padding_mode(PaddingMode::Reflect),
+    );
+    check(
+        "conv2d_replicate",
+        padded().padding_mode(PaddingMode::Replicate),
+    );
+}
+
+#[test]
+fn convolutions_take_examples_and_refuse_the_rest() {
+    use nn::{Conv2d, ConvConfig};
+    let key = random::key(0);
+    let layer = Conv2d::new(3, 2, 3, &key);
+    let x = random::normal(&key, [4, 5, 3, 6, 6]);
+    let y = layer.call(&x);
+    assert_eq!(y.shape(), [4, 5, 2, 4, 4]);
+    let each = vmap(vmap(|x: &Array| layer.call(x)))(&x).unwrap();
+    for (a, b) in y
+        .to_vec::<f32>()
+        .unwrap()
+        .iter()
+        .zip(each.to_vec::<f32>().unwrap())
+    {
+        assert!((a - b).abs() < 1e-5);
+    }
+    let e = layer.call(&Array::ones([4, 6, 6], DType::F32));
+    let e = e.ok().unwrap_err().to_string();
+    assert!(e.contains("3 channels") && e.contains("f32[4,6,6]"), "{e}");
+    assert!(layer.call(&Array::ones([6, 6], DType::F32)).ok().is_err());
+    for groups in [0, 2] {
+        let bad = ConvConfig::<2>::new(3, 2, 3).groups(groups).init(&key);
+        let e = bad.weight.ok().unwrap_err().to_string();
+        assert!(e.contains("groups"), "{e}");
+        assert!(bad.call(&x).ok().is_err());
+    }
+    let still = ConvConfig::<2>::new(3, 2, 3).stride(0).init(&key);
+    assert!(still.call(&x).ok().is_err());
+}
+
+#[test]
+fn pools_are_equinox_s() {
+    use nn::Pool;
+    use quaxide::array::Pads;
+    let x = Array::new([1, 5], vec![1f32, -2.0, 7.0, 4.0, 0.0]);
+    let numbers = |y: Array| y.to_vec::<f32>().unwrap();
+    assert_eq!(numbers(Pool::<1>::max(2).call(&x)), [1.0, 7.0, 7.0, 4.0]);
+    assert_eq!(numbers(Pool::<1>::mean(2).stride(2).call(&x)), [-0.5, 5.5]);
+    assert_eq!(
+        numbers(Pool::<1>::mean(2).stride(2).padding(1).call(&x)),
+        [0.5, 2.5, 2.0]
+    );
+    let low = Array::new([1, 2], vec![-3f32, -4.0]);
+    assert_eq!(
+        numbers(Pool::<1>::max(3).padding(Pads::Same).call(&low)),
+        [-3.0, -3.0]
+    );
+    let image = Array::ones([2, 3, 6, 6], DType::F32);
+    assert_eq!(
+        Pool::<2>::max(2).stride(2).call(&image).shape(),
+        [2, 3, 3, 3]
+    );
+    let g = grad(|x: &Array| Pool::<1>::max(2).stride(2).call(x).sum(()))(&x).unwrap();
+    assert_eq!(numbers(g), [1.0, 0.0, 1.0, 0.0, 0.0]);
+    let whole = Pool::<1>::mean(2).call(&Array::from([[1i32, 2]]));
+    assert_eq!(numbers(whole), [1.5]);
+    assert!(Pool::<2>::max(2).call(&x).ok().is_err());
+}

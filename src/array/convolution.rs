@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// How an axis is padded before windows slide over it.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub enum Pads {
     /// Not at all: windows stay inside.
     #[default]

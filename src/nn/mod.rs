@@ -2,6 +2,7 @@
 
 mod activation;
 mod attention;
+mod conv;
 mod dropout;
 mod embedding;
 mod function;
@@ -19,6 +20,7 @@ use crate::{
 
 pub use activation::*;
 pub use attention::{Attend, MultiheadAttention, MultiheadAttentionConfig};
+pub use conv::{Conv, Conv1d, Conv2d, Conv3d, ConvConfig, PaddingMode, Pool, Sides, Sizes};
 pub use dropout::{Dropout, inference_mode};
 pub use embedding::{Embedding, RotaryEmbedding, causal_mask};
 pub use function::Activation;

@@ -1,6 +1,8 @@
 //! Layers one after the other.
 
-use super::{Activation, Dropout, Embedding, LayerNorm, Linear, Mlp, RmsNorm, RotaryEmbedding};
+use super::{
+    Activation, Conv, Dropout, Embedding, LayerNorm, Linear, Mlp, Pool, RmsNorm, RotaryEmbedding,
+};
 use crate::{
     array::Array,
     random::Key,
@@ -26,6 +28,18 @@ macro_rules! layers {
 }
 layers!(Linear Mlp Activation Embedding LayerNorm RmsNorm RotaryEmbedding);
 
+impl<const N: usize> Layer for Conv<N> {
+    #[track_caller]
+    fn forward(&self, x: &Array, _: Option<&Key>) -> Array {
+        self.call(x)
+    }
+}
+impl<const N: usize> Layer for Pool<N> {
+    #[track_caller]
+    fn forward(&self, x: &Array, _: Option<&Key>) -> Array {
+        self.call(x)
+    }
+}
 impl Layer for Dropout {
     #[track_caller]
     fn forward(&self, x: &Array, key: Option<&Key>) -> Array {
