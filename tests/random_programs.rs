@@ -274,6 +274,62 @@ fn interpreters(p: &Program, x: &[Array], _: u64) -> Result<Verdict> {
     Ok(Verdict::Holds)
 }
 
+/// One input of at least two axes as a LoRA value: the program gives what it gives on the merged array, gradients too, or (where
+/// the sum must not be formed) is refused.
+fn adapted(p: &Program, x: &[Array], seed: u64) -> Result<Verdict> {
+    let mut r = Rng(seed ^ 0x10BA);
+    let Some(at) = (0..x.len()).find(|i| x[*i].ndim() >= 2 && x[*i].size() > 0) else {
+        return Ok(Verdict::Holds);
+    };
+    let shape = x[at].shape().to_vec();
+    let (lead, own) = shape.split_at(shape.len() - 2);
+    let rank = 1 + r.below(2);
+    let part = |r: &mut Rng, n: usize, m: usize| random_array(r, &[lead, &[n, m]].concat());
+    let w = part(&mut r, own[0], own[1]);
+    let (a, b) = (part(&mut r, own[0], rank), part(&mut r, rank, own[1]));
+    let mut value = LoraArray::from_parts(w, a, b)?;
+    value.stop_gradient = r.chance(0.5);
+    value.allow_materialise = r.chance(0.5);
+    let with = |v: Array| -> Vec<Array> {
+        let mut all = x.to_vec();
+        all[at] = v;
+        all
+    };
+    let f = |x: &Vec<Array>| scalar(p, x, seed);
+    let outcome = grad(quaxify(f))(&with(Array::from_value(value.clone())));
+    let g = match outcome {
+        Err(e) if e.kind() == quaxide::ErrorKind::Refused && !value.allow_materialise => {
+            return Ok(Verdict::Holds);
+        }
+        outcome => outcome?,
+    };
+    let merged = |l: &(Array, Array, Array)| -> Result<Array> {
+        let v = LoraArray::from_parts(l.0.clone(), l.1.clone(), l.2.clone())?;
+        Ok(f(&with(ArrayValue::materialise(&v)?)))
+    };
+    let dense = grad(merged)(&(value.w.clone(), value.a.clone(), value.b.clone()))?;
+    let found = g[at]
+        .value::<LoraArray>()
+        .ok_or_else(|| Error::tree("no gradient of the value"))?;
+    for (what, one, other) in [("da", &found.a, &dense.1), ("db", &found.b, &dense.2)] {
+        match agree(&format!("LoRA, {what}"), one, other, 1e-9)? {
+            Verdict::Holds => {}
+            other => return Ok(other),
+        }
+    }
+    if value.stop_gradient && !found.w.is_symbolic_zero() {
+        return Ok(Verdict::Fails("a frozen weight has a gradient".into()));
+    }
+    Ok(Verdict::Holds)
+}
+
+#[test]
+fn a_lora_value_is_what_it_equals() {
+    check("lora", count(1000), ANY, |p, x, s| {
+        verdict(adapted(p, x, s))
+    });
+}
+
 #[test]
 fn forward_derivatives_are_finite_differences() {
     check("forward", count(2000), SMOOTH, |p, x, s| {
