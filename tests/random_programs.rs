@@ -40,6 +40,9 @@ fn check(
 ) {
     let (mut inconclusive, start) = (0u64, first_seed());
     for seed in start..start + programs {
+        if std::env::var("QUAXIDE_TRACE").is_ok() {
+            eprintln!("seed {seed}");
+        }
         let (program, x) = generate(seed, options);
         match property(&program, &x, seed) {
             Verdict::Holds => {}

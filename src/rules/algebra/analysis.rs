@@ -194,6 +194,8 @@ pub struct Algebra {
     pub work: u64,
     /// Whether a rule was stopped by a limit.
     pub stopped: bool,
+    /// Whether a rule equated what cannot be equal.
+    pub broken: bool,
 }
 
 impl Algebra {
@@ -368,10 +370,16 @@ impl Analysis<Term> for Algebra {
     }
 
     fn merge(&mut self, a: &mut Data, b: Data) -> DidMerge {
+        // A rule that is no law: found by tests, which stop here; elsewhere the search ends, and nothing of it is used.
         debug_assert_eq!(
             a.shape, b.shape,
             "a rule equated tensors of different shapes"
         );
+        if a.shape != b.shape {
+            self.broken = true;
+            self.work = 0;
+            return DidMerge(false, false);
+        }
         let (mut changed, mut differs) = a.provenance.meet(&b.provenance);
         match (a.constant, b.constant) {
             (None, Some(_)) => {

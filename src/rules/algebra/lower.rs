@@ -90,6 +90,7 @@ pub fn build(problem: &Problem, model: &CostModel, work: u64) -> Built {
         tried: FxHashSet::default(),
         work,
         stopped: false,
+        broken: false,
     });
     let mut views: Vec<View> = Vec::with_capacity(problem.steps.len());
     for (index, step) in problem.steps.iter().enumerate() {

@@ -460,7 +460,7 @@ fn gather(graph: &mut Graph, class: Id) -> bool {
                 let mut all = views(&node);
                 let replaced = all.remove(position);
                 all.extend(inner.into_iter().map(|view| View {
-                    axes: inlined(&view.axes, view.axes.len() as Label + 1, &replaced.axes, 0),
+                    axes: inlined(&view.axes, replaced.axes.len() as Label, &replaced.axes, 0),
                     coefficient: view.coefficient * replaced.coefficient,
                     ..view
                 }));

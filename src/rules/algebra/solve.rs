@@ -97,6 +97,9 @@ pub fn solve(problem: &Problem, model: &CostModel) -> Result<Solution, Refusal> 
         .collect();
     built.graph.rebuild();
     let graph = saturate(problem, built.graph);
+    if graph.analysis.broken {
+        return Ok(solution);
+    }
     let asked: Vec<Id> = roots.iter().map(|(id, _)| *id).collect();
     let classes = ClassGraph::new(&graph, &asked);
     solution.stopped = graph.analysis.stopped;
