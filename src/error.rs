@@ -136,7 +136,7 @@ impl Error {
         if self.0.at.is_some() {
             return self;
         }
-        self.edit(|e| e.at = Some(at))
+        self.edit(|e| e.at = Some(crate::trace::place(at)))
     }
 
     /// The same error with the operation and its operand types, unless it has one already.

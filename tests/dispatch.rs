@@ -379,3 +379,22 @@ fn the_first_error_wins_whatever_became_of_it() {
     std::panic::set_hook(hook);
     assert!(e.to_string().contains("then panicked"), "{e}");
 }
+
+#[test]
+fn a_method_given_as_it_is_has_the_line_of_the_transformation() {
+    let lora = loraify(
+        &nn::Linear::new(4, 3, &random::key(0)),
+        LoraConfig::rank(1),
+        &random::key(1),
+    );
+    let lora = lora.unwrap();
+    let line = line!() + 1;
+    let call = quaxify(nn::Linear::call);
+    let why = call.explain((&lora, &v(1.0).reshape([2])));
+    let e = why.unwrap_err();
+    assert_eq!(e.location().map(|at| at.line()), Some(line), "{e}");
+    let x = Array::ones([4], DType::F32);
+    let why = call.explain((&lora, &x)).unwrap();
+    assert!(why.equations.iter().all(|(_, at, _)| at.line() == line));
+    assert_eq!(format!("{:?}", call.clone()).matches("Linear").count(), 1);
+}

@@ -14,7 +14,7 @@ use crate::{
     },
     tree::{self, Flat, Leaves, PyTree, View},
 };
-use std::{ops::Deref, sync::Arc};
+use std::{fmt, ops::Deref, sync::Arc};
 
 /// What [`quaxify`] returns: callable, with options.
 pub struct Quaxify<'f, A: Args, R: 'f> {
@@ -45,6 +45,7 @@ struct Options {
 /// let y = quaxify(nn::Linear::call)(&lora, &x).unwrap();
 /// assert_eq!(y.shape(), [12]);
 /// ```
+#[track_caller]
 pub fn quaxify<'f, A: Args, F: Function<A> + Send + Sync + 'f>(f: F) -> Quaxify<'f, A, F::Out> {
     Quaxify::new(f.erase(), Options::default())
 }
@@ -121,6 +122,20 @@ impl<'f, A: Args, R: PyTree> Quaxify<'f, A, R> {
     }
 }
 
+impl<'f, A: Args, R: 'f> Clone for Quaxify<'f, A, R> {
+    fn clone(&self) -> Self {
+        Quaxify {
+            inner: self.inner.clone(),
+            options: self.options.clone(),
+            call: self.call.clone(),
+        }
+    }
+}
+impl<'f, A: Args, R: 'f> fmt::Debug for Quaxify<'f, A, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Quaxify({:?})", self.call)
+    }
+}
 impl<'f, A: Args, R: 'f> Deref for Quaxify<'f, A, R> {
     type Target = A::Dyn<'f, R>;
     fn deref(&self) -> &Self::Target {

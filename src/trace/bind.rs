@@ -6,22 +6,43 @@ use crate::{
     error::ErrorKind,
 };
 use smallvec::SmallVec;
-use std::{cell::Cell, panic::Location, sync::Arc};
+use std::{cell::Cell, panic::Location, sync::Arc, thread::LocalKey};
 
 thread_local! {
     static LOCATION: Cell<Option<&'static Location<'static>>> = const { Cell::new(None) };
+    static TRANSFORMED: Cell<Option<&'static Location<'static>>> = const { Cell::new(None) };
+}
+
+struct Restore(
+    &'static LocalKey<Cell<Option<&'static Location<'static>>>>,
+    Option<&'static Location<'static>>,
+);
+impl Drop for Restore {
+    fn drop(&mut self) {
+        self.0.set(self.1);
+    }
 }
 
 /// Run `f` with every operation in it attributed to `at`: the equation whose rule `f` is, not a line of this crate.
 pub(crate) fn with_location<R>(at: &'static Location<'static>, f: impl FnOnce() -> R) -> R {
-    struct Restore(Option<&'static Location<'static>>);
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            LOCATION.set(self.0);
-        }
-    }
-    let _restore = Restore(LOCATION.replace(Some(at)));
+    let _restore = Restore(&LOCATION, LOCATION.replace(Some(at)));
     f()
+}
+
+/// Run a function that was given to a transformation at `at`.
+pub(crate) fn transformed_at<R>(at: &'static Location<'static>, f: impl FnOnce() -> R) -> R {
+    let _restore = Restore(&TRANSFORMED, TRANSFORMED.replace(Some(at)));
+    f()
+}
+
+/// The place itself, but where a function such as `nn::Linear::call` was given to a transformation as it is: its caller is then a
+/// line of Rust's own library, and the user's line is that of the transformation.
+pub(crate) fn place(at: &'static Location<'static>) -> &'static Location<'static> {
+    let file = at.file();
+    if file.ends_with("function.rs") && file.contains("library") && file.contains("core") {
+        return TRANSFORMED.get().unwrap_or(at);
+    }
+    at
 }
 
 /// The line of the user's program that is being run: the caller's, if no rule is at work.
@@ -29,7 +50,7 @@ pub(crate) fn with_location<R>(at: &'static Location<'static>, f: impl FnOnce() 
 pub(crate) fn here() -> &'static Location<'static> {
     match LOCATION.get() {
         Some(at) => at,
-        None => Location::caller(),
+        None => place(Location::caller()),
     }
 }
 
@@ -72,6 +93,7 @@ pub(crate) fn bind_at(
     if let Some(e) = args.iter().find_map(|a| a.err()) {
         return Err(e.clone());
     }
+    let at = place(at);
     let results = match current() {
         None => eager(op, args),
         Some(t) if t.context().is_some() => crate::dispatch::resolve(&t, op, args, at),

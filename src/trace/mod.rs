@@ -11,7 +11,7 @@ pub(crate) mod passes;
 pub(crate) mod print;
 
 pub use bind::{bind, bind_all};
-pub(crate) use bind::{bind_at, bind_op, here, with_location};
+pub(crate) use bind::{bind_at, bind_op, here, place, transformed_at, with_location};
 pub(crate) use jaxpr::Env;
 pub use jaxpr::{Atom, Atoms, Eqn, Jaxpr, Literal, Program, Var, Vars};
 

@@ -33,6 +33,7 @@ impl<T: PyTree> Loss for (Array, T) {}
 /// let g = grad(|x: &Array| x.square().sum(()))(&Array::from([1f32, 2.])).unwrap();
 /// assert_eq!(g.to_vec::<f32>().unwrap(), [2.0, 4.0]);
 /// ```
+#[track_caller]
 pub fn grad<'f, A: Args, F>(f: F) -> Call<'f, A, A::First>
 where
     F: Function<A, Out: Loss> + Send + Sync + 'f,
@@ -49,6 +50,7 @@ where
 /// assert_eq!((loss.item::<f32>().unwrap(), aux.item::<f32>().unwrap()), (9.0, 6.0));
 /// assert_eq!(g.item::<f32>().unwrap(), 6.0);
 /// ```
+#[track_caller]
 pub fn value_and_grad<'f, A: Args, F>(f: F) -> Call<'f, A, (F::Out, A::First)>
 where
     F: Function<A, Out: Loss> + Send + Sync + 'f,
@@ -207,6 +209,7 @@ impl<I: Iterator<Item = Array>> NextIf for I {
 /// let (y, dy) = jvp(|x: &Array| x.sin(), (&Array::from([0f32]),), (&Array::from([1f32]),)).unwrap();
 /// assert_eq!((y.item::<f32>().unwrap(), dy.item::<f32>().unwrap()), (0.0, 1.0));
 /// ```
+#[track_caller]
 pub fn jvp<'a, A: Args, F: Function<A> + Send + Sync>(
     f: F,
     primals: impl IntoRefs<'a, A>,
@@ -325,6 +328,7 @@ fn at_point(f: &Fun<'_>, args: &[&dyn DynTree]) -> Result<Point> {
     clippy::type_complexity,
     reason = "a result and a function, each with its types"
 )]
+#[track_caller]
 pub fn linearize<'a, A: Args, F: Function<A> + Send + Sync>(
     f: F,
     args: impl IntoRefs<'a, A>,
@@ -366,6 +370,7 @@ pub fn linearize<'a, A: Args, F: Function<A> + Send + Sync>(
     clippy::type_complexity,
     reason = "a result and a function, each with its types"
 )]
+#[track_caller]
 pub fn vjp<'a, A: Args, F: Function<A> + Send + Sync>(
     f: F,
     args: impl IntoRefs<'a, A>,
@@ -442,6 +447,7 @@ pub fn vjp<'a, A: Args, F: Function<A> + Send + Sync>(
 /// let j = jacrev(|x: &Array| x.square())(&Array::from([1f32, 2.])).unwrap();
 /// assert_eq!(j.to_vec::<f32>().unwrap(), [2., 0., 0., 4.]);
 /// ```
+#[track_caller]
 pub fn jacrev<'f, A: Args, F: Function<A, Out = Array> + Send + Sync + 'f>(
     f: F,
 ) -> Call<'f, A, A::First> {
@@ -450,6 +456,7 @@ pub fn jacrev<'f, A: Args, F: Function<A, Out = Array> + Send + Sync + 'f>(
 }
 
 /// As [`jacrev`], by one forward pass for each element of the first argument.
+#[track_caller]
 pub fn jacfwd<'f, A: Args, F: Function<A, Out = Array> + Send + Sync + 'f>(
     f: F,
 ) -> Call<'f, A, A::First> {
@@ -464,6 +471,7 @@ pub fn jacfwd<'f, A: Args, F: Function<A, Out = Array> + Send + Sync + 'f>(
 /// let h = hessian(|x: &Array| x.integer_pow(3).sum(()))(&Array::from([1f32, 2.])).unwrap();
 /// assert_eq!(h.to_vec::<f32>().unwrap(), [6., 0., 0., 12.]);
 /// ```
+#[track_caller]
 pub fn hessian<'f, A: Args<First = Array>, F: Function<A, Out = Array> + Send + Sync + 'f>(
     f: F,
 ) -> Call<'f, A, Array> {

@@ -12,6 +12,7 @@ use crate::{
 use std::{
     any::{Any, type_name},
     ops::Deref,
+    panic::Location,
     sync::Arc,
 };
 
@@ -135,11 +136,17 @@ macro_rules! arity {
             Func: Fn($(&$T),+) -> O,
         {
             type Out = O::Tree;
+            #[track_caller]
             fn erase<'f>(self) -> Fun<'f>
             where
                 Self: Send + Sync + 'f,
             {
-                Arc::new(move |x| Ok(Box::new(self($(argument::<$T>(x, $i)?),+).into_result()?)))
+                let at = Location::caller();
+                Arc::new(move |x| {
+                    trace::transformed_at(at, || {
+                        Ok(Box::new(self($(argument::<$T>(x, $i)?),+).into_result()?) as Tree)
+                    })
+                })
             }
         }
         impl<'a, $($T: PyTree),+> IntoRefs<'a, ($($T,)+)> for ($(&'a $T,)+) {

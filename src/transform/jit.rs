@@ -21,6 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// let program = make_jaxpr(|x: &Array| x.sin())(&x).unwrap();
 /// assert_eq!(program.to_string(), "{ lambda ; a:f32[2]. let b:f32[2] = sin a in (b,) }");
 /// ```
+#[track_caller]
 pub fn make_jaxpr<'f, A: Args, F: Function<A> + Send + Sync + 'f>(f: F) -> Call<'f, A, Jaxpr> {
     let f = f.erase();
     Call::new(Arc::new(move |args| {
@@ -37,6 +38,7 @@ pub fn make_jaxpr<'f, A: Args, F: Function<A> + Send + Sync + 'f>(f: F) -> Call<
 /// let x = Array::zeros([2, 3], DType::F32);
 /// assert_eq!(eval_shape(|x: &Array| x.sum(0))(&x).unwrap().shape(), [3]);
 /// ```
+#[track_caller]
 pub fn eval_shape<'f, A: Args, F: Function<A> + Send + Sync + 'f>(f: F) -> Call<'f, A, F::Out> {
     let f = f.erase();
     Call::new(Arc::new(move |args| {
@@ -61,6 +63,7 @@ pub fn eval_shape<'f, A: Args, F: Function<A> + Send + Sync + 'f>(f: F) -> Call<
 /// let y = f(&Array::from([0f32, 1.0])).unwrap();
 /// assert_eq!(y.shape(), [2]);
 /// ```
+#[track_caller]
 pub fn jit<'f, A: Args, F: Function<A> + Send + Sync + 'f>(f: F) -> Call<'f, A, F::Out> {
     Call::new(jit_dyn(function_name::<F>(), f.erase()))
 }

@@ -9,7 +9,7 @@ use crate::{
     trace::op::BatchAxis,
     tree::{PyTree, View},
 };
-use std::{ops::Deref, sync::Arc};
+use std::{fmt, ops::Deref, sync::Arc};
 
 /// The axis of each leaf of an argument, by its path. `None`: the same for every example.
 pub type AxisOf = Arc<dyn Fn(&str) -> Option<i32> + Send + Sync>;
@@ -107,6 +107,7 @@ pub struct Vmap<'f, A: Args, R: 'f> {
 /// let y = vmap(|a: &Array, b: &Array| a.dot(b)).in_axes((0, None))(&xs, &Array::from([1f32, 1.])).unwrap();
 /// assert_eq!(y.to_vec::<f32>().unwrap(), [3.0, 7.0]);
 /// ```
+#[track_caller]
 pub fn vmap<'f, A: Args, F: Function<A> + Send + Sync + 'f>(f: F) -> Vmap<'f, A, F::Out> {
     let options = Options {
         in_axes: None,
@@ -175,6 +176,20 @@ impl<'f, A: Args, R: PyTree> Vmap<'f, A, R> {
                 ..self.options
             },
         )
+    }
+}
+impl<'f, A: Args, R: 'f> Clone for Vmap<'f, A, R> {
+    fn clone(&self) -> Self {
+        Vmap {
+            inner: self.inner.clone(),
+            options: self.options.clone(),
+            call: self.call.clone(),
+        }
+    }
+}
+impl<'f, A: Args, R: 'f> fmt::Debug for Vmap<'f, A, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Vmap({:?})", self.call)
     }
 }
 impl<'f, A: Args, R: 'f> Deref for Vmap<'f, A, R> {
