@@ -47,7 +47,7 @@ fn what_is_drawn_is_quax_s() {
             &key(&file, &format!("{case}/lora_key")),
         );
         for (path, leaf) in made {
-            match path.ends_with(".weight.b") {
+            match path.ends_with(".b") {
                 true => assert!(leaf.to_f64_vec().unwrap().iter().all(|x| *x == 0.0)),
                 false => file.check(&format!("{case}/param{path}"), &leaf, EXACT),
             }
@@ -60,6 +60,10 @@ fn what_is_drawn_is_quax_s() {
     same("mlp", &|k, l| {
         let lora = loraify(&nn::Mlp::new(4, 3, 8, 2, k), LoraConfig::rank(2), l).unwrap();
         tree::leaves_with_paths(&lora)
+    });
+    same("attention", &|k, l| {
+        let base = nn::MultiheadAttention::new(2, 8, k);
+        tree::leaves_with_paths(&loraify(&base, LoraConfig::rank(2), l).unwrap())
     });
     let lora_key = |case: &str| key(&file, &format!("drawn/{case}/lora_key"));
     let one = nn::Linear::new(4, 3, &random::key(441));
@@ -76,23 +80,45 @@ fn what_is_drawn_is_quax_s() {
     file.check_tree("drawn/list/param", &list, EXACT);
 }
 
+/// Checks what the file holds of a network: output, gradients both ways round, tangents.
+fn network<M: PyTree>(case: &str, base: M, call: fn(&M, &Array) -> Array) {
+    let file = Golden::open("lora");
+    let x = file.get(&format!("{case}/in/x"));
+    let loss = |m: &M, x: &Array| call(m, x).square().sum(());
+    for (mode, frozen) in [("stop_gradient", true), ("trained", false)] {
+        let config = LoraConfig::rank(2).stop_gradient(frozen);
+        let like = loraify(&base, config, &random::key(1)).unwrap();
+        let model = file.fill(&format!("{case}/param"), &like);
+        let y = quaxify(call)(&model, &x).unwrap();
+        file.check(&format!("{case}/out"), &y, F32);
+        let g = grad(quaxify(loss))(&model, &x).unwrap();
+        for (path, g) in tree::leaves_with_paths(&g) {
+            let zero = frozen && path.ends_with(".weight.w");
+            assert_eq!(g.is_symbolic_zero(), zero, "{path}");
+            file.check(&format!("{case}/{mode}/grad{path}"), &g, F32);
+        }
+        let cosines = |x: &Array| {
+            let n: Vec<f32> = (0..x.size()).map(|i| (i as f32).cos()).collect();
+            Array::new(x.shape(), n)
+        };
+        let tangents = (&tree::map(&model, cosines), &cosines(&x));
+        let (_, t) = jvp(quaxify(call), (&model, &x), tangents).unwrap();
+        file.check(&format!("{case}/{mode}/jvp"), &t, F32);
+        let dense = quaxify(grad(loss))(&model, &x).unwrap();
+        file.check_tree(&format!("{case}/dense_grad"), &dense, F32);
+    }
+}
+
 #[test]
 fn networks_give_quax_s_numbers() {
-    let file = Golden::open("lora");
-    let base = nn::Mlp::new(4, 3, 8, 2, &random::key(0));
-    let like = loraify(&base, LoraConfig::rank(2), &random::key(1)).unwrap();
-    let model = file.fill("mlp/param", &like);
-    let x = file.get("mlp/in/x");
-    let y = quaxify(nn::Mlp::call)(&model, &x).unwrap();
-    file.check("mlp/out", &y, F32);
-    let loss = |m: &nn::Mlp, x: &Array| m.call(x).square().sum(());
-    let g = grad(quaxify(loss))(&model, &x).unwrap();
-    for (path, g) in tree::leaves_with_paths(&g) {
-        assert_eq!(g.is_symbolic_zero(), path.ends_with(".weight.w"), "{path}");
-        file.check(&format!("mlp/stop_gradient/grad{path}"), &g, F32);
-    }
-    let dense = quaxify(grad(loss))(&model, &x).unwrap();
-    file.check_tree("mlp/dense_grad", &dense, F32);
+    let key = random::key(0);
+    network("linear", nn::Linear::new(10, 12, &key), nn::Linear::call);
+    network("mlp", nn::Mlp::new(4, 3, 8, 2, &key), nn::Mlp::call);
+    network(
+        "attention",
+        nn::MultiheadAttention::new(2, 8, &key),
+        |m, x| m.call(x, x, x),
+    );
 }
 
 #[test]
@@ -330,4 +356,196 @@ fn a_layer_that_is_not_quaxified_says_so() {
     );
     let e = lora.unwrap().call(&Array::ones([4], DType::F32));
     assert!(e.ok().unwrap_err().to_string().contains("quaxify"), "{e:?}");
+}
+
+/// A weight `[..batch, 4, 3]` whose adapter is not zero, and the array that it equals.
+fn weight(batch: &[usize], materialise: bool) -> (Array, Array) {
+    let shape: Vec<usize> = batch.iter().copied().chain([4, 3]).collect();
+    let w = random::normal(&random::key(7), shape);
+    let config = LoraConfig::rank(2)
+        .scale(0.5)
+        .allow_materialise(materialise);
+    let lora = LoraArray::new(&w, &config, &random::key(8)).unwrap();
+    let lora = stirred(&lora);
+    let merged = lora.merge().unwrap();
+    (Array::from_value(lora), merged)
+}
+
+fn numbers(seed: u64, shape: &[usize]) -> Array {
+    random::normal(&random::key(seed), shape)
+}
+
+#[test]
+fn every_product_is_planned_around_the_sum() {
+    type Dims = (Vec<usize>, Vec<usize>);
+    // Axes of the weight to contract and to batch; the other operand has them in this order, and one axis more.
+    let plain: [Dims; 3] = [(vec![1], vec![]), (vec![0], vec![]), (vec![0, 1], vec![])];
+    let stacked: [Dims; 8] = [
+        (vec![2], vec![0]),
+        (vec![1], vec![0]),
+        (vec![2], vec![]),
+        (vec![1], vec![]),
+        (vec![0], vec![]),
+        (vec![0, 2], vec![]),
+        (vec![0], vec![1]),
+        (vec![0], vec![2, 1]),
+    ];
+    let cases = plain.into_iter().map(|d| (vec![], d));
+    let cases = cases.chain(stacked.into_iter().map(|d| (vec![5], d)));
+    for (batch, (contracted, batched)) in cases {
+        let (lora, merged) = weight(&batch, false);
+        let sizes = merged.shape();
+        let shared = contracted.iter().chain(&batched).map(|i| sizes[*i]);
+        let x = numbers(9, &shared.chain([6]).collect::<Vec<_>>());
+        let n = contracted.len();
+        let other: Dims = ((0..n).collect(), (n..n + batched.len()).collect());
+        let left = |w: &Array, x: &Array| {
+            let dims = op::DotGeneral::new(
+                (contracted.clone(), other.0.clone()),
+                (batched.clone(), other.1.clone()),
+            );
+            w.dot_general(x, dims)
+        };
+        let right = |w: &Array, x: &Array| {
+            let dims = op::DotGeneral::new(
+                (other.0.clone(), contracted.clone()),
+                (other.1.clone(), batched.clone()),
+            );
+            x.dot_general(w, dims)
+        };
+        close(&quaxify(left)(&lora, &x).unwrap(), &left(&merged, &x));
+        close(&quaxify(right)(&lora, &x).unwrap(), &right(&merged, &x));
+        // Forwards and backwards, the sum is not formed.
+        let forms = "component[field=definition";
+        let loss = |w: &Array, x: &Array| left(w, x).square().sum(());
+        for f in [
+            quaxify(left).stages((&lora, &x)).unwrap().rewritten,
+            quaxify(right).stages((&lora, &x)).unwrap().rewritten,
+        ] {
+            assert!(!f.to_string().contains(forms), "{f}");
+        }
+        let g = grad(quaxify(loss))(&lora, &x).unwrap();
+        let dense = |l: &LoraArray, x: &Array| -> Result<Array> { Ok(loss(&l.merge()?, x)) };
+        let expected = grad(dense)(lora_of(&lora), &x).unwrap();
+        close(&lora_of(&g).a, &expected.a);
+        close(&lora_of(&g).b, &expected.b);
+        if batched.len() == 2 {
+            // Backwards it is a product elementwise, which no plan of the size of the weight computes: refused.
+            continue;
+        }
+        let dx = grad(|x: &Array, w: &Array| quaxify(loss)(w, x))(&x, &lora).unwrap();
+        close(&dx, &grad(|x: &Array| loss(&merged, x))(&x).unwrap());
+    }
+}
+
+#[test]
+fn what_is_linear_is_planned_too() {
+    let (lora, merged) = weight(&[], false);
+    let (x, y) = (numbers(1, &[3]), numbers(2, &[4]));
+    type Program = fn(&Array, &Array, &Array) -> Array;
+    let programs: [Program; 7] = [
+        |w, x, _| w.t().t().dot(x),
+        |w, _, y| w.t().dot(y),
+        |w, x, y| y.dot(&w.dot(x)),
+        |w, x, _| (w * 2.0).dot(x),
+        |w, x, _| (w + w).dot(x) - w.dot(x),
+        |w, _, _| w.sum(()),
+        |w, x, y| (y.expand_dims(1) * w * x).sum(()),
+    ];
+    for (i, f) in programs.into_iter().enumerate() {
+        let z = quaxify(f)(&lora, &x, &y).unwrap_or_else(|e| panic!("program {i}: {e}"));
+        close(&z, &f(&merged, &x, &y));
+    }
+    // Two weights, each an adapter.
+    let other =
+        LoraArray::new(&numbers(3, &[3, 5]), &LoraConfig::rank(2), &random::key(4)).unwrap();
+    let other = Array::from_value(stirred(&other));
+    let dense = lora_of(&other).merge().unwrap();
+    let both = |v: &Array, w: &Array, x: &Array| v.dot(&w.dot(x));
+    let x = numbers(5, &[5]);
+    close(
+        &quaxify(both)(&lora, &other, &x).unwrap(),
+        &both(&merged, &dense, &x),
+    );
+}
+
+#[test]
+fn what_needs_the_sum_is_refused() {
+    let (lora, _) = weight(&[], false);
+    let (free, merged) = weight(&[], true);
+    type Program = fn(&Array) -> Array;
+    let programs: [(&str, Program); 6] = [
+        ("relu", |w| nn::relu(w)),
+        ("sin", |w| w.sin()),
+        ("scaled", |w| w * 2.0),
+        ("shifted", |w| w + 1.0),
+        ("squared", |w| (w * w).sum(())),
+        ("product", |w| w.t().dot(w)),
+    ];
+    for (name, f) in programs {
+        close(&quaxify(f)(&free).unwrap(), &f(&merged));
+        let refused = quaxify(f)(&lora);
+        if matches!(name, "squared" | "product") {
+            // A square of a sum is a sum of products, none of which needs it.
+            close(&refused.unwrap(), &f(&merged));
+            continue;
+        }
+        let text = refused.err().map(|e| e.to_string());
+        let text = text.unwrap_or_else(|| panic!("{name} is not refused"));
+        assert!(text.contains("lora[f32[4,3], rank=2]"), "{name}: {text}");
+        assert!(text.contains("tests/lora.rs"), "{name}: {text}");
+    }
+    // The value itself passes through as it is.
+    let same = quaxify(|w: &Array| w.clone())(&lora).unwrap();
+    assert!(same.value::<LoraArray>().is_some());
+    assert!(
+        lora.materialise()
+            .unwrap_err()
+            .to_string()
+            .contains("refusing")
+    );
+    close(&free.materialise().unwrap(), &merged);
+}
+
+#[test]
+fn transformations_compose_with_adapters() {
+    let base = nn::Mlp::new(3, 2, 5, 1, &random::key(0));
+    let lora = stirred(&loraify(&base, LoraConfig::rank(2), &random::key(1)).unwrap());
+    let merged = unloraify(&lora).unwrap();
+    let xs = numbers(2, &[6, 3]);
+    let expected = merged.call(&xs);
+    let call = nn::Mlp::call;
+    close(&quaxify(call)(&lora, &xs).unwrap(), &expected);
+    close(&jit(quaxify(call))(&lora, &xs).unwrap(), &expected);
+    close(&quaxify(jit(call))(&lora, &xs).unwrap(), &expected);
+    let rows = (None, 0);
+    close(
+        &vmap(quaxify(call)).in_axes(rows)(&lora, &xs).unwrap(),
+        &expected,
+    );
+    close(
+        &quaxify(vmap(call).in_axes(rows))(&lora, &xs).unwrap(),
+        &expected,
+    );
+    // Adapters of several tasks over one base: an axis for each component.
+    let tasks = tree::map(&adapters(&lora), |x| match x.is_symbolic_zero() {
+        true => x.clone(),
+        false => numbers(3, &[&[4], &x.shape()[..]].concat()),
+    });
+    let many = tree::combine(&tasks, &lora).unwrap();
+    let of_task = by_path(|path: &str| (path.ends_with(".a") || path.ends_with(".b")).then_some(0));
+    let y = vmap(quaxify(call)).in_axes((of_task, None))(&many, &xs).unwrap();
+    assert_eq!(y.shape(), [4, 6, 2]);
+
+    let loss = |m: &nn::Mlp, x: &Array| m.call(x).square().sum(());
+    let dense = grad(loss)(&merged, &xs).unwrap();
+    for g in [
+        quaxify(grad(loss))(&lora, &xs).unwrap(),
+        quaxify(jit(grad(loss)))(&lora, &xs).unwrap(),
+        jit(quaxify(grad(loss)))(&lora, &xs).unwrap(),
+    ] {
+        for (x, y) in tree::leaves(&g).iter().zip(tree::leaves(&dense)) {
+            close(x, &y);
+        }
+    }
 }
