@@ -154,6 +154,24 @@ impl Array {
         })
     }
 
+    /// Shape, element type and weakness, of what holds them; `None` of a value, which works them out, and of an error.
+    pub(crate) fn aval_ref(&self) -> Option<&Aval> {
+        match &self.0 {
+            Repr::Dense(b) => Some(b.aval()),
+            Repr::Traced(t) => Some(&t.aval),
+            Repr::Zero(a) => Some(a),
+            Repr::Value(_) | Repr::Error(_) => None,
+        }
+    }
+
+    /// Is this its shape, element type and weakness?
+    pub(crate) fn has_aval(&self, aval: &Aval) -> bool {
+        match self.aval_ref() {
+            Some(a) => a == aval,
+            None => self.aval().is_ok_and(|a| a == *aval),
+        }
+    }
+
     /// The size of each axis. Of an array in error: no axes, and 0 for each that is asked for by number.
     pub fn shape(&self) -> Shape {
         match self.aval() {

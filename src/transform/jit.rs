@@ -11,7 +11,7 @@ use crate::{
     tree::View,
 };
 use rustc_hash::FxHashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// The program that a function is, for arguments of these types: `make_jaxpr(f)(&x, &y)?`.
 ///
@@ -68,53 +68,85 @@ pub fn jit<'f, A: Args, F: Function<A> + Send + Sync + 'f>(f: F) -> Call<'f, A, 
     Call::new(jit_dyn(function_name::<F>(), f.erase()))
 }
 
-#[derive(PartialEq, Eq, Hash)]
+/// What a program was traced for.
 struct Key {
     structure: u64,
     view: View,
     avals: Vec<Aval>,
 }
 
+impl Key {
+    fn fits(&self, flat: &FlatArgs, view: View) -> bool {
+        self.structure == flat.structure
+            && self.view == view
+            && self.avals.len() == flat.leaves.len()
+            && self
+                .avals
+                .iter()
+                .zip(&flat.leaves)
+                .all(|(a, x)| x.has_aval(a))
+    }
+}
+
 struct Entry {
+    key: Key,
     program: Program,
     /// The arrays that the function captured.
     captured: Vec<Array>,
     like: Arc<dyn DynTree>,
     /// Made at the first call from outside of every trace.
-    executable: Mutex<Option<Arc<Executable>>>,
+    executable: OnceLock<Executable>,
 }
+
+/// The programs of one function, by a hash of structure and types.
+type Cache = Mutex<FxHashMap<u64, Vec<Arc<Entry>>>>;
 
 fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
     m.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// A hash that equal keys share; types are left to the comparison, shapes being what tells calls apart.
+fn bucket(flat: &FlatArgs) -> u64 {
+    flat.leaves.iter().fold(flat.structure, |h, x| {
+        let size = x.aval_ref().map_or(0, |a| a.size() as u64);
+        (h ^ size)
+            .wrapping_mul(0x9E37_79B9_7F4A_7C15)
+            .rotate_left(23)
+    })
+}
+
 fn jit_dyn<'f>(name: &'static str, f: Fun<'f>) -> Fun<'f> {
-    let cache: Mutex<FxHashMap<Key, Arc<Entry>>> = Mutex::default();
+    let cache = Cache::default();
     let name: Arc<str> = name.into();
     Arc::new(move |args| {
         let view = view();
         let flat = FlatArgs::new(args, view);
-        let key = Key {
-            structure: flat.structure,
-            view,
-            avals: flat.avals()?,
-        };
-        let hit = lock(&cache).get(&key).cloned();
+        let bucket = bucket(&flat);
+        let hit = lock(&cache)
+            .get(&bucket)
+            .and_then(|b| b.iter().find(|e| e.key.fits(&flat, view)))
+            .cloned();
         let entry = match hit {
             Some(entry) => entry,
             None => {
+                let key = Key {
+                    structure: flat.structure,
+                    view,
+                    avals: flat.avals()?,
+                };
                 let (program, like) = stage(&f, args, &key.avals, None, view)?;
                 let (program, captured) = program.close();
                 // A program that captured a variable of an enclosing trace belongs to that trace.
                 let keep = !captured.iter().any(Array::is_traced);
                 let entry = Arc::new(Entry {
+                    key,
                     program: program.into(),
                     captured,
                     like: like.into(),
-                    executable: Mutex::default(),
+                    executable: OnceLock::new(),
                 });
                 if keep {
-                    lock(&cache).insert(key, entry.clone());
+                    lock(&cache).entry(bucket).or_default().push(entry.clone());
                 }
                 entry
             }
@@ -141,15 +173,10 @@ impl Entry {
                 &args,
             );
         }
-        let ready = lock(&self.executable).clone();
-        let executable = match ready {
-            Some(e) => e,
-            None => {
-                let e = Arc::new(compile(&(*self.program).clone().dce())?);
-                *lock(&self.executable) = Some(e.clone());
-                e
-            }
-        };
-        executable.run(&args)
+        if let Some(e) = self.executable.get() {
+            return e.run(args);
+        }
+        let made = compile(&(*self.program).clone().dce())?;
+        self.executable.get_or_init(|| made).run(args)
     }
 }

@@ -22,21 +22,21 @@ pub(crate) fn compile(j: &Jaxpr) -> Result<Executable> {
 }
 
 impl Executable {
-    pub(crate) fn run(&self, args: &[Array]) -> Result<Vec<Array>> {
-        let args = args
-            .iter()
-            .map(numbers)
-            .collect::<Result<SmallVec<[_; 8]>>>()?;
-        let results = self.0.run(&args)?;
+    pub(crate) fn run(&self, args: Vec<Array>) -> Result<Vec<Array>> {
+        let mut buffers: SmallVec<[Arc<Buffer>; 8]> = SmallVec::with_capacity(args.len());
+        for x in args {
+            buffers.push(numbers(x)?);
+        }
+        let results = self.0.run(&buffers)?;
         Ok(results.into_iter().map(Array::from_shared).collect())
     }
 }
 
-fn numbers(x: &Array) -> Result<Arc<Buffer>> {
-    match &x.0 {
-        Repr::Dense(b) => Ok(b.clone()),
-        Repr::Zero(a) => Ok(Arc::new(Buffer::full((**a).clone(), Scalar::Int(0))?)),
-        Repr::Error(e) => Err(e.clone()),
+fn numbers(x: Array) -> Result<Arc<Buffer>> {
+    match x.0 {
+        Repr::Dense(b) => Ok(b),
+        Repr::Zero(a) => Ok(Arc::new(Buffer::full((*a).clone(), Scalar::Int(0))?)),
+        Repr::Error(e) => Err(e),
         Repr::Traced(t) => Err(t.escaped()),
         Repr::Value(v) => Err(Error::internal(format!(
             "{} reached the interpreter",
@@ -50,5 +50,5 @@ pub(crate) fn run(j: Jaxpr, args: &[Array]) -> Result<Vec<Array>> {
     if trace::is_tracing() {
         return j.eval(args);
     }
-    compile(&j.dce())?.run(args)
+    compile(&j.dce())?.run(args.to_vec())
 }

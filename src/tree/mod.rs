@@ -15,10 +15,11 @@ use crate::{
     array::{Array, DynValue},
     error::{Error, Result},
 };
+use rustc_hash::FxHasher;
 use std::{
     any::Any,
     fmt::Debug,
-    hash::{DefaultHasher, Hash, Hasher},
+    hash::{Hash, Hasher},
 };
 
 /// What an array-ish value is to a walk over a tree.
@@ -66,7 +67,7 @@ impl<T: Debug + Send + Sync + Hash + Eq + 'static> Meta for T {}
 pub struct Flat<'a> {
     view: View,
     leaf: &'a mut dyn FnMut(&str, &Array),
-    structure: Option<DefaultHasher>,
+    structure: Option<FxHasher>,
     path: String,
     wants_path: bool,
     count: usize,
@@ -93,7 +94,7 @@ impl<'a> Flat<'a> {
     /// A visitor that also hashes the structure, and makes no paths.
     pub(crate) fn hashing(view: View, leaf: &'a mut dyn FnMut(&str, &Array)) -> Self {
         Flat {
-            structure: Some(DefaultHasher::new()),
+            structure: Some(FxHasher::default()),
             wants_path: false,
             ..Flat::new(view, leaf)
         }

@@ -13,7 +13,7 @@ use super::{
     storage::{Pool, zeros},
 };
 use crate::{
-    array::{Aval, Buffer, DType, Dims},
+    array::{Aval, Buffer, DType, Dims, buffer::row_major},
     error::{Error, Result},
     trace::op::{DotGeneral, remaining},
 };
@@ -35,16 +35,64 @@ fn broken() -> Error {
     Error::internal("a contraction does not fit its operands")
 }
 
-/// A contraction whose axes have been sorted out.
+/// A contraction whose axes have been sorted out, for operands of certain strides.
+#[derive(Debug)]
 struct Contraction {
     batch: Pairs,
     own: [Axes; 2],
     sum: Pairs,
+    /// The one matrix product that it is, if it is one.
+    single: Option<Single>,
+}
+
+/// One matrix product: its sizes, and the steps of the operands' rows and columns.
+#[derive(Clone, Copy, Debug)]
+struct Single {
+    size: [usize; 3],
+    x: [isize; 2],
+    y: [isize; 2],
+}
+
+/// A `dot_general` of operands of certain shapes, planned once.
+#[derive(Debug)]
+pub(super) struct Contract {
+    params: Arc<DotGeneral>,
+    shapes: [Dims; 2],
+    /// For operands in row-major order.
+    dense: Contraction,
+}
+
+impl Contract {
+    /// Plan for operands of these shapes.
+    pub(super) fn new(params: &Arc<DotGeneral>, x: &[usize], y: &[usize]) -> Contract {
+        let (s, t) = (row_major(x), row_major(y));
+        Contract {
+            dense: Contraction::new(params, (x, &s), (y, &t)),
+            params: params.clone(),
+            shapes: [x.into(), y.into()],
+        }
+    }
+
+    /// Run it.
+    pub(super) fn run(
+        &self,
+        x: &Buffer,
+        y: &Buffer,
+        out: &Arc<Aval>,
+        pool: &mut Pool,
+    ) -> Result<Buffer> {
+        let [s, t] = &self.shapes;
+        let dense =
+            x.is_contiguous() && y.is_contiguous() && x.shape() == &s[..] && y.shape() == &t[..];
+        let plan = dense.then_some(&self.dense);
+        dot_general(&self.params, plan, x, y, out, pool)
+    }
 }
 
 /// The sum of products, in the type of the result; `f16` and `bf16` are summed in `f32`.
-pub(super) fn dot_general(
+fn dot_general(
     p: &DotGeneral,
+    plan: Option<&Contraction>,
     x: &Buffer,
     y: &Buffer,
     out: &Arc<Aval>,
@@ -54,7 +102,22 @@ pub(super) fn dot_general(
         DType::F16 | DType::BF16 => DType::F32,
         d => d,
     };
-    let (x, y) = (converted(x, wide, pool)?, converted(y, wide, pool)?);
+    let (mut wide_x, mut wide_y) = (None, None);
+    if x.dtype() != wide {
+        wide_x = Some(converted(x, wide, pool)?);
+    }
+    if y.dtype() != wide {
+        wide_y = Some(converted(y, wide, pool)?);
+    }
+    let (x, y) = (wide_x.as_ref().unwrap_or(x), wide_y.as_ref().unwrap_or(y));
+    let planned;
+    let c = match plan {
+        Some(c) => c,
+        None => {
+            planned = Contraction::new(p, (x.shape(), x.strides()), (y.shape(), y.strides()));
+            &planned
+        }
+    };
     let aval = if wide == out.dtype {
         out.clone()
     } else {
@@ -66,7 +129,7 @@ pub(super) fn dot_general(
         macro_rules! run {
             ($T:ty, $by:expr) => {{
                 let z = <$T as crate::array::Stored>::vec_mut(data).ok_or_else(broken)?;
-                contract::<$T>(p, &x, &y, z, $by)?
+                contract::<$T>(p, c, x, y, z, $by)?
             }};
         }
         match wide {
@@ -86,8 +149,9 @@ pub(super) fn dot_general(
             DType::F16 | DType::BF16 => return Err(broken()),
         }
     }
-    pool.give(x);
-    pool.give(y);
+    for b in [wide_x, wide_y].into_iter().flatten() {
+        pool.give(b);
+    }
     let z = Buffer::from_storage(aval, data);
     if wide == out.dtype {
         return Ok(z);
@@ -98,9 +162,6 @@ pub(super) fn dot_general(
 }
 
 fn converted(x: &Buffer, dtype: DType, pool: &mut Pool) -> Result<Buffer> {
-    if x.dtype() == dtype {
-        return Ok(x.clone());
-    }
     let convert = Program::single(Function::Convert, x.dtype(), dtype, 1);
     let out = Arc::new(x.aval().with_dtype(dtype));
     let y = convert.run(smallvec![Operand::Shared(x)], &[out], pool)?;
@@ -156,8 +217,11 @@ fn by_gemm<T: Gemm>(
     gemm(size, x, y, z, step, accumulate, threads)
 }
 
-fn axes_of(x: &Buffer, list: &[usize]) -> Axes {
-    let at = |i: &usize| Some((*x.shape().get(*i)?, *x.strides().get(*i)?));
+/// Shape and strides.
+type Layout<'a> = (&'a [usize], &'a [isize]);
+
+fn axes_of((shape, strides): Layout<'_>, list: &[usize]) -> Axes {
+    let at = |i: &usize| Some((*shape.get(*i)?, *strides.get(*i)?));
     list.iter().filter_map(at).collect()
 }
 
@@ -184,7 +248,7 @@ fn merge_pairs(axes: Pairs) -> Pairs {
 }
 
 impl Contraction {
-    fn new(p: &DotGeneral, x: &Buffer, y: &Buffer) -> Contraction {
+    fn new(p: &DotGeneral, x: Layout<'_>, y: Layout<'_>) -> Contraction {
         let pairs = |a: &[usize], b: &[usize]| -> Pairs {
             let (a, b) = (axes_of(x, a), axes_of(y, b));
             a.into_iter()
@@ -195,13 +259,26 @@ impl Contraction {
         let mut sum = pairs(&p.lhs_contract, &p.rhs_contract);
         // The order of summation is free: slowest first, so that neighbours merge.
         sum.sort_by_key(|(_, s, t)| std::cmp::Reverse((s.unsigned_abs(), t.unsigned_abs())));
-        let own_x = remaining(x.shape().len(), &p.lhs_contract, &p.lhs_batch);
-        let own_y = remaining(y.shape().len(), &p.rhs_contract, &p.rhs_batch);
-        Contraction {
+        let own_x = remaining(x.0.len(), &p.lhs_contract, &p.lhs_batch);
+        let own_y = remaining(y.0.len(), &p.rhs_contract, &p.rhs_batch);
+        let mut c = Contraction {
             batch: merge_pairs(pairs(&p.lhs_batch, &p.rhs_batch)),
             own: [merge(axes_of(x, &own_x)), merge(axes_of(y, &own_y))],
             sum: merge_pairs(sum),
+            single: None,
+        };
+        let [own_x, own_y] = &c.own;
+        if c.batch.is_empty() && own_x.len() <= 1 && own_y.len() <= 1 && c.sum.len() <= 1 {
+            let (m, rows) = own_x.first().copied().unwrap_or((1, 1));
+            let (n, columns) = own_y.first().copied().unwrap_or((1, 1));
+            let (k, across, down) = c.sum.first().copied().unwrap_or((1, 1, 1));
+            c.single = Some(Single {
+                size: [m, n, k],
+                x: [rows, across],
+                y: [down, columns],
+            });
         }
+        c
     }
 
     /// How many elements the innermost matrix products multiply, and whether there are loops around them besides the batch.
@@ -216,6 +293,7 @@ impl Contraction {
 
 fn contract<T: Multiply>(
     p: &DotGeneral,
+    c: &Contraction,
     x: &Buffer,
     y: &Buffer,
     z: &mut [T],
@@ -224,10 +302,26 @@ fn contract<T: Multiply>(
     if z.is_empty() {
         return Ok(());
     }
-    let c = Contraction::new(p, x, y);
     if c.sum.iter().any(|s| s.0 == 0) {
         z.fill(T::ZERO);
         return Ok(());
+    }
+    if let Some(s) = c.single {
+        let [[rows, across], [down, columns]] = [s.x, s.y];
+        let a = Matrix {
+            storage: x.storage::<T>().ok_or_else(broken)?,
+            offset: x.offset(),
+            rows,
+            columns: across,
+        };
+        let b = Matrix {
+            storage: y.storage::<T>().ok_or_else(broken)?,
+            offset: y.offset(),
+            rows: down,
+            columns,
+        };
+        let [_, n, _] = s.size;
+        return multiply(s.size, a, b, z, n, false, threads());
     }
     // Products too small to be worth calls of their own are made large by a copy.
     const WORTH: usize = 1 << 15;
@@ -244,7 +338,7 @@ fn contract<T: Multiply>(
             };
             let own = remaining(b.shape().len(), sum, batch);
             let order: Dims = batch.iter().chain(&own).chain(sum).copied().collect();
-            let axes = axes_of(b, &order);
+            let axes = axes_of((b.shape(), b.strides()), &order);
             let mut copy = zeros::<T>(b.len())?;
             let storage = b.storage::<T>().ok_or_else(broken)?;
             strided::copy(storage, b.offset(), &merge(axes.clone()), &mut copy);
@@ -267,10 +361,10 @@ fn contract<T: Multiply>(
             flat.view(like.shape().into(), s, 0)
         };
         let (x, y) = (dense(a, x, s)?, dense(b, y, t)?);
-        let c = Contraction::new(p, &x, &y);
+        let c = Contraction::new(p, (x.shape(), x.strides()), (y.shape(), y.strides()));
         return stacked(&c, &x, &y, z, multiply);
     }
-    stacked(&c, x, y, z, multiply)
+    stacked(c, x, y, z, multiply)
 }
 
 /// Over the batch, in threads where one product is too small to be split.

@@ -270,8 +270,8 @@ impl Program {
                 let b = o.buffer();
                 match place {
                     Some((k, dtype)) => Input::InPlace(*k, *dtype),
+                    None if b.is_contiguous() && b.len() == n => Input::Whole(b),
                     None if b.len() == 1 => Input::Every(b),
-                    None if b.is_contiguous() => Input::Whole(b),
                     None => match merged(b.shape(), b.strides()) {
                         axes if axes.iter().all(|(_, s)| *s == 0) => Input::Every(b),
                         axes => Input::Strided(b, axes),

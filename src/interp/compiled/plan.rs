@@ -399,7 +399,13 @@ impl Planner {
         }
         let operands = first.operands.iter().copied().collect();
         Ok(Some(Draft {
-            kernel: Kernel::of(&first.op)?,
+            kernel: {
+                let mut types: SmallVec<[&Aval; 4]> = SmallVec::new();
+                for v in &first.operands {
+                    types.push(self.aval(*v)?);
+                }
+                Kernel::of(&first.op, &types)?
+            },
             operands,
             results: first.results.clone(),
             at: first.at,

@@ -1,7 +1,7 @@
 //! One step of a plan, and running it.
 
 use super::{
-    contract,
+    contract::Contract,
     elementwise::{Operand, Program, function},
     plan::{Place, Plan},
     reduce,
@@ -12,7 +12,7 @@ use crate::{
     array::{Aval, Buffer},
     error::{Error, Result},
     interp::{Buffers, reference},
-    trace::op::{BroadcastInDim, DotGeneral, Op, Reduce, Transpose},
+    trace::op::{BroadcastInDim, Op, Reduce, Transpose},
 };
 use smallvec::{SmallVec, smallvec};
 use std::{panic::Location, sync::Arc};
@@ -23,7 +23,7 @@ pub(super) enum Kernel {
     Transpose(Arc<Transpose>),
     Broadcast(Arc<BroadcastInDim>),
     Reshape,
-    Contract(Arc<DotGeneral>),
+    Contract(Contract),
     Reduce(Arc<Reduce>),
     /// As the reference interpreter does.
     Reference(Op),
@@ -32,12 +32,17 @@ pub(super) enum Kernel {
 impl Kernel {
     /// The kernel of a primitive. Each new primitive chooses here.
     #[deny(clippy::wildcard_enum_match_arm)]
-    pub(super) fn of(op: &Op) -> Result<Kernel> {
+    pub(super) fn of(op: &Op, operands: &[&Aval]) -> Result<Kernel> {
         Ok(match op {
             Op::Transpose(p) => Kernel::Transpose(p.clone()),
             Op::BroadcastInDim(p) => Kernel::Broadcast(p.clone()),
             Op::Reshape(_) | Op::Squeeze(_) => Kernel::Reshape,
-            Op::DotGeneral(p) => Kernel::Contract(p.clone()),
+            Op::DotGeneral(p) => {
+                let [x, y] = operands else {
+                    return Err(broken());
+                };
+                Kernel::Contract(Contract::new(p, &x.shape, &y.shape))
+            }
             Op::Reduce(p) => Kernel::Reduce(p.clone()),
             // Elementwise ones come here only where their operands are not of one shape, which the reference knows to refuse.
             Op::Unary(_)
@@ -215,13 +220,7 @@ impl Kernel {
                 only(view::broadcast(operand(0)?, &p.broadcast_dimensions, out?)?)
             }
             Kernel::Reshape => only(view::reshape(operand(0)?, out?, pool)?),
-            Kernel::Contract(p) => only(contract::dot_general(
-                p,
-                operand(0)?,
-                operand(1)?,
-                out?,
-                pool,
-            )?),
+            Kernel::Contract(p) => only(p.run(operand(0)?, operand(1)?, out?, pool)?),
             Kernel::Reduce(p) => match reduce::reduce(p, operand(0)?, out?, pool)? {
                 Some(y) => only(y),
                 None => by_reference(&Op::Reduce(p.clone()), x, avals)?,
@@ -243,15 +242,7 @@ fn by_reference(op: &Op, x: &[&Buffer], avals: &[Arc<Aval>]) -> Result<Buffers> 
 
 /// Run one primitive at once.
 pub(crate) fn eager(op: &Op, operands: &[Arc<Buffer>], results: &[Aval]) -> Result<Buffers> {
-    thread_local! {
-        static POOL: std::cell::RefCell<Pool> = std::cell::RefCell::default();
-    }
-    // Nothing is kept between operations, which come in no order that is known.
-    let mut pool = POOL.take();
-    let y = eager_with(op, operands, results, &mut pool);
-    pool.clear();
-    POOL.set(pool);
-    y
+    eager_with(op, operands, results, &mut Pool::default())
 }
 
 fn eager_with(
@@ -274,7 +265,8 @@ fn eager_with(
         let operands = x.into_iter().map(Operand::Shared).collect();
         return program.run(operands, &avals, pool);
     }
-    match Kernel::of(op)? {
+    let types: SmallVec<[&Aval; 4]> = x.iter().map(|b| &**b.aval()).collect();
+    match Kernel::of(op, &types)? {
         Kernel::Reference(op) => reference::apply(&op, operands, results),
         kernel => {
             let avals: SmallVec<[Arc<Aval>; 1]> =

@@ -20,11 +20,6 @@ impl Pool {
         Ok(Arc::new(with_dtype!(dtype, T => T::data(zeros::<T>(n)?))))
     }
 
-    /// Give all of it back to the system.
-    pub(super) fn clear(&mut self) {
-        self.0.clear();
-    }
-
     /// Storage for an abstract value.
     pub(super) fn take_for(&mut self, aval: &Aval) -> Result<Arc<Data>> {
         self.take(aval.dtype, aval.size())
