@@ -1,0 +1,543 @@
+//! The compiled interpreter against the reference one: element types, shapes around the sizes of tiles and lanes, strides,
+//! broadcasts, operands that are one array, NaN and infinities.
+
+#[allow(dead_code, reason = "other tests use the rest")]
+#[path = "support/programs.rs"]
+mod programs;
+
+use programs::Rng;
+use quaxide::{
+    Dims, Result,
+    array::{Buffer, Kind, Stored},
+    interp::reference,
+    prelude::*,
+    trace::{
+        bind,
+        op::{Binary, DotGeneral, Primitive, Reduce, Reducer, RoundingMethod, Unary},
+    },
+};
+
+/// Numbers of a type: small ones, and now and then one of the edges.
+fn random(r: &mut Rng, shape: &[usize], dtype: DType) -> Array {
+    const EDGES: [f64; 10] = [
+        0.0,
+        -0.0,
+        1.0,
+        -1.0,
+        f64::NAN,
+        f64::INFINITY,
+        f64::NEG_INFINITY,
+        1e30,
+        -1e-30,
+        88.9,
+    ];
+    let n: usize = shape.iter().product();
+    let floats = dtype.kind() >= Kind::Float;
+    let x: Vec<f64> = (0..n)
+        .map(|_| match r.choose(&EDGES) {
+            Some(e) if floats && r.chance(0.05) => *e,
+            _ if floats => (r.uniform() - 0.5) * 8.0,
+            _ => (r.below(21) as f64) - if dtype.is_unsigned() { 0.0 } else { 10.0 },
+        })
+        .collect();
+    let x = Array::new(shape, x).astype(if floats { DType::F64 } else { DType::I64 });
+    if dtype == DType::Bool {
+        return x.gt(0);
+    }
+    if dtype.is_complex() {
+        let y = Array::new(shape, (0..n).map(|_| r.uniform()).collect::<Vec<f64>>());
+        return bind(Binary::Complex, &[&x, &y]).astype(dtype);
+    }
+    x.astype(dtype)
+}
+
+/// A view of the same shape: as it is, transposed storage, or one row repeated.
+fn viewed(r: &mut Rng, shape: &[usize], dtype: DType) -> Array {
+    let rank = shape.len();
+    match r.below(3) {
+        0 if rank > 1 => {
+            let turned: Vec<usize> = shape.iter().rev().copied().collect();
+            let order: Vec<usize> = (0..rank).rev().collect();
+            random(r, &turned, dtype).transpose(order)
+        }
+        1 if rank > 1 => {
+            let row = random(r, &shape[rank - 1..], dtype);
+            row.broadcast_in_dim(shape, [rank - 1])
+        }
+        _ => random(r, shape, dtype),
+    }
+}
+
+/// The elements as pairs of real numbers.
+fn numbers(b: &Buffer) -> Vec<[f64; 2]> {
+    fn of<T: Stored>(b: &Buffer) -> Vec<[f64; 2]> {
+        let pair = |x: T| {
+            let z = x.into().as_complex();
+            [z.re, z.im]
+        };
+        b.to_vec::<T>().unwrap().into_iter().map(pair).collect()
+    }
+    match b.dtype() {
+        DType::Bool => of::<bool>(b),
+        DType::I8 => of::<i8>(b),
+        DType::I16 => of::<i16>(b),
+        DType::I32 => of::<i32>(b),
+        DType::I64 => of::<i64>(b),
+        DType::U8 => of::<u8>(b),
+        DType::U16 => of::<u16>(b),
+        DType::U32 => of::<u32>(b),
+        DType::U64 => of::<u64>(b),
+        DType::F16 => of::<half::f16>(b),
+        DType::BF16 => of::<half::bf16>(b),
+        DType::F32 => of::<f32>(b),
+        DType::F64 => of::<f64>(b),
+        DType::C64 => of::<num_complex::Complex<f32>>(b),
+        DType::C128 => of::<num_complex::Complex<f64>>(b),
+    }
+}
+
+fn same(a: f64, b: f64, tolerance: f64, scale: f64) -> bool {
+    a.to_bits() == b.to_bits()
+        || a.is_nan() && b.is_nan()
+        || tolerance > 0.0 && (a == b || (a - b).abs() <= tolerance * scale)
+}
+
+/// Both interpreters give the same for `f`; exactly so if `tolerance` is zero. The operands stay what they were.
+#[track_caller]
+fn agree(
+    what: &str,
+    tolerance: f64,
+    x: &Vec<Array>,
+    f: impl Fn(&Vec<Array>) -> Vec<Array> + Send + Sync,
+) {
+    let before: Vec<_> = x.iter().map(|x| numbers(x.buffer().unwrap())).collect();
+    let program = make_jaxpr(&f)(x).unwrap_or_else(|e| panic!("{what}: {e}"));
+    let args = x.iter().map(|x| x.buffer().unwrap().clone()).collect();
+    let expected = reference::run(&program, args).unwrap_or_else(|e| panic!("{what}: {e}"));
+    let compiled = jit(&f);
+    // Twice: the second run takes storage that the first one left.
+    for _ in 0..2 {
+        let given = compiled(x).unwrap_or_else(|e| panic!("{what}: {e}\n{program}"));
+        for (g, e) in given.iter().zip(&expected) {
+            let g = g.buffer().unwrap();
+            assert_eq!(g.aval(), e.aval(), "{what}\n{program}");
+            let (g, e) = (numbers(g), numbers(e));
+            let finite = |v: f64| if v.is_finite() { v.abs() } else { 0.0 };
+            let scale = e.iter().flatten().fold(1.0f64, |m, v| m.max(finite(*v)));
+            for (i, (a, b)) in g.iter().zip(&e).enumerate() {
+                assert!(
+                    same(a[0], b[0], tolerance, scale) && same(a[1], b[1], tolerance, scale),
+                    "{what}, element {i}: {a:?}, the reference gives {b:?}\n{program}"
+                );
+            }
+        }
+    }
+    for (x, b) in x.iter().zip(&before) {
+        let kept = numbers(x.buffer().unwrap())
+            .iter()
+            .flatten()
+            .zip(b.iter().flatten())
+            .all(|(a, b)| a.to_bits() == b.to_bits());
+        assert!(kept, "{what}: an operand was written to");
+    }
+}
+
+const UNARY: [Unary; 43] = [
+    Unary::Neg,
+    Unary::Sign,
+    Unary::Floor,
+    Unary::Ceil,
+    Unary::Round(RoundingMethod::ToNearestEven),
+    Unary::Round(RoundingMethod::AwayFromZero),
+    Unary::IsFinite,
+    Unary::Exp,
+    Unary::Exp2,
+    Unary::Log,
+    Unary::Log1p,
+    Unary::Expm1,
+    Unary::Tanh,
+    Unary::Logistic,
+    Unary::Sin,
+    Unary::Cos,
+    Unary::Tan,
+    Unary::Asin,
+    Unary::Acos,
+    Unary::Atan,
+    Unary::Sinh,
+    Unary::Cosh,
+    Unary::Asinh,
+    Unary::Acosh,
+    Unary::Atanh,
+    Unary::Sqrt,
+    Unary::Rsqrt,
+    Unary::Cbrt,
+    Unary::Square,
+    Unary::Abs,
+    Unary::Real,
+    Unary::Imag,
+    Unary::Conj,
+    Unary::Not,
+    Unary::PopulationCount,
+    Unary::Clz,
+    Unary::Erf,
+    Unary::Erfc,
+    Unary::ErfInv,
+    Unary::Lgamma,
+    Unary::Digamma,
+    Unary::BesselI0e,
+    Unary::BesselI1e,
+];
+
+const BINARY: [Binary; 25] = [
+    Binary::Add,
+    Binary::Sub,
+    Binary::Mul,
+    Binary::Div,
+    Binary::Rem,
+    Binary::Max,
+    Binary::Min,
+    Binary::Pow,
+    Binary::Atan2,
+    Binary::Nextafter,
+    Binary::Complex,
+    Binary::And,
+    Binary::Or,
+    Binary::Xor,
+    Binary::ShiftLeft,
+    Binary::ShiftRightLogical,
+    Binary::ShiftRightArithmetic,
+    Binary::Eq,
+    Binary::Ne,
+    Binary::Lt,
+    Binary::Le,
+    Binary::Gt,
+    Binary::Ge,
+    Binary::Igamma,
+    Binary::Igammac,
+];
+
+#[test]
+fn functions_of_one_number() {
+    let mut r = Rng(1);
+    for dtype in DType::ALL {
+        for u in UNARY {
+            let accepts = u.infer(&[&Aval::new([3].as_slice(), dtype)]).is_ok();
+            if !accepts {
+                continue;
+            }
+            for shape in [&[][..], &[0], &[1], &[37], &[5, 7]] {
+                let x = vec![viewed(&mut r, shape, dtype)];
+                agree(&format!("{u:?} of {dtype}{shape:?}"), 0.0, &x, |x| {
+                    vec![bind(u, &[&x[0]])]
+                });
+            }
+        }
+    }
+}
+
+#[test]
+fn functions_of_two_numbers() {
+    let mut r = Rng(2);
+    for dtype in DType::ALL {
+        for b in BINARY {
+            let aval = Aval::new([3].as_slice(), dtype);
+            if b.infer(&[&aval, &aval]).is_err() {
+                continue;
+            }
+            for (s, t) in [
+                (&[37][..], &[37][..]),
+                (&[5, 7], &[5, 7]),
+                (&[], &[33]),
+                (&[33], &[]),
+                (&[], &[]),
+                (&[0], &[0]),
+            ] {
+                let x = vec![viewed(&mut r, s, dtype), viewed(&mut r, t, dtype)];
+                agree(&format!("{b:?} of {dtype}{s:?}"), 0.0, &x, |x| {
+                    vec![bind(b, &[&x[0], &x[1]])]
+                });
+                if s == t {
+                    agree(&format!("{b:?} of {dtype}{s:?} twice"), 0.0, &x, |x| {
+                        vec![bind(b, &[&x[0], &x[0]])]
+                    });
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn conversions_and_powers() {
+    let mut r = Rng(3);
+    for from in DType::ALL {
+        for to in DType::ALL {
+            let x = vec![random(&mut r, &[41], from)];
+            agree(&format!("{from} to {to}"), 0.0, &x, |x| {
+                vec![x[0].astype(to)]
+            });
+        }
+        if from.is_inexact() {
+            for y in [-3, -2, -1, 0, 1, 2, 3, 4, 7] {
+                let x = vec![random(&mut r, &[41], from)];
+                agree(&format!("{from} to the power of {y}"), 0.0, &x, |x| {
+                    vec![x[0].integer_pow(y)]
+                });
+            }
+        }
+    }
+}
+
+#[test]
+fn chains_cross_tiles() {
+    let mut r = Rng(4);
+    for n in [1, 2, 2047, 2048, 2049, 4096, 6007] {
+        for dtype in [DType::F32, DType::F64, DType::BF16] {
+            let x = vec![
+                random(&mut r, &[n], dtype),
+                random(&mut r, &[n], dtype),
+                random(&mut r, &[], dtype),
+            ];
+            agree(&format!("a chain of {n}"), 0.0, &x, |x| {
+                let y = (&x[0] * &x[1] + &x[2]).tanh();
+                let z = y.gt(0.0).select(&(&y * 2.0), &(&x[0] - &y));
+                // A value that leaves, and is read within.
+                let w = &z + &y;
+                vec![w.exp() * &x[2], z, w]
+            });
+        }
+    }
+    for (m, n) in [(3, 700), (700, 3), (129, 131)] {
+        let x = vec![
+            random(&mut r, &[m, n], DType::F32),
+            random(&mut r, &[n], DType::F32),
+            random(&mut r, &[m], DType::F32),
+            random(&mut r, &[n, m], DType::F32),
+        ];
+        agree(&format!("broadcasts to {m} × {n}"), 0.0, &x, move |x| {
+            let rows = x[2].broadcast_in_dim([m, n], [0]);
+            let y = (&x[0] + &x[1]) * rows - x[3].transpose([1, 0]);
+            vec![y.square(), y.transpose([1, 0]) + 1.0]
+        });
+    }
+}
+
+#[test]
+fn large_chains_in_threads() {
+    let mut r = Rng(5);
+    let x = vec![
+        random(&mut r, &[300_001], DType::F32),
+        random(&mut r, &[300_001], DType::F32),
+    ];
+    agree("a long chain", 0.0, &x, |x| {
+        let y = (&x[0] * 0.9 + &x[1] * 0.1).exp();
+        vec![&y / (y.sqrt() + 1.0), y]
+    });
+}
+
+#[test]
+fn reductions() {
+    let mut r = Rng(6);
+    let all = [
+        Reducer::Sum,
+        Reducer::Prod,
+        Reducer::Max,
+        Reducer::Min,
+        Reducer::And,
+        Reducer::Or,
+        Reducer::Xor,
+    ];
+    for dtype in DType::ALL {
+        let tolerance = match dtype {
+            DType::F16 => 1e-2,
+            DType::BF16 => 1e-1,
+            DType::F32 | DType::C64 => 1e-5,
+            DType::F64 | DType::C128 => 1e-12,
+            _ => 0.0,
+        };
+        for reducer in all {
+            for shape in [&[5, 3, 7][..], &[1, 70, 2], &[67], &[2, 0, 3], &[]] {
+                let rank = shape.len();
+                for mask in 0..1usize << rank {
+                    let axes: Dims = (0..rank).filter(|i| mask >> i & 1 == 1).collect();
+                    let op = Reduce { reducer, axes };
+                    let exact = matches!(reducer, Reducer::Max | Reducer::Min);
+                    if op.infer(&[&Aval::new(shape, dtype)]).is_err() {
+                        continue;
+                    }
+                    // Sums of numbers without edges: infinities of both signs depend on the order.
+                    let x = if exact || !dtype.is_inexact() {
+                        viewed(&mut r, shape, dtype)
+                    } else {
+                        let n: usize = shape.iter().product();
+                        let x: Vec<f64> = (0..n).map(|_| 0.5 + r.uniform()).collect();
+                        Array::new(shape, x).astype(dtype)
+                    };
+                    let tolerance = if exact { 0.0 } else { tolerance };
+                    agree(
+                        &format!("{op:?} of {dtype}{shape:?}"),
+                        tolerance,
+                        &vec![x],
+                        |x| vec![bind(op.clone(), &[&x[0]])],
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn long_sums_keep_their_digits() {
+    let n = 4_000_003;
+    let x = Array::full([n], 0.1f32, DType::F32);
+    for (x, axis) in [(x.clone(), 0), (x.reshape([n, 1]).broadcast_to([n, 2]), 0)] {
+        let y = jit(move |x: &Array| x.sum(axis))(&x).unwrap();
+        for y in y.to_f64_vec().unwrap() {
+            let exact = f64::from(0.1f32) * n as f64;
+            assert!((y - exact).abs() < 1e-6 * exact, "{y} for {exact}");
+        }
+    }
+}
+
+#[test]
+fn contractions_of_any_form() {
+    let mut r = Rng(7);
+    for round in 0..600 {
+        // Axes: shared (batch), summed, and each operand's own, in any order.
+        let sizes = [1, 2, 3, 5, 7, 16, 17, 33];
+        let pick = |r: &mut Rng, most: usize| -> Vec<usize> {
+            (0..r.below(most + 1))
+                .map(|_| sizes[r.below(sizes.len())])
+                .collect()
+        };
+        let (mut batch, sum) = (pick(&mut r, 1), pick(&mut r, 2));
+        if batch.first().is_some_and(|b| *b > 7) {
+            batch.clear();
+        }
+        let own = [pick(&mut r, 2), pick(&mut r, 2)];
+        let side = |r: &mut Rng, own: &[usize]| {
+            let mut axes: Vec<(u8, usize, usize)> = vec![];
+            axes.extend(batch.iter().enumerate().map(|(i, n)| (0, i, *n)));
+            axes.extend(sum.iter().enumerate().map(|(i, n)| (1, i, *n)));
+            axes.extend(own.iter().enumerate().map(|(i, n)| (2, i, *n)));
+            for i in (1..axes.len()).rev() {
+                axes.swap(i, r.below(i + 1));
+            }
+            let at = |kind: u8, n: usize| -> Dims {
+                (0..n)
+                    .filter_map(|i| axes.iter().position(|a| a.0 == kind && a.1 == i))
+                    .collect()
+            };
+            let shape: Vec<usize> = axes.iter().map(|a| a.2).collect();
+            (shape, at(0, batch.len()), at(1, sum.len()))
+        };
+        let (s, lhs_batch, lhs_contract) = side(&mut r, &own[0]);
+        let (t, rhs_batch, rhs_contract) = side(&mut r, &own[1]);
+        if s.iter().product::<usize>() > 60_000 || t.iter().product::<usize>() > 60_000 {
+            continue;
+        }
+        let dtypes = [
+            DType::F32,
+            DType::F32,
+            DType::F64,
+            DType::C64,
+            DType::C128,
+            DType::BF16,
+            DType::F16,
+            DType::I32,
+            DType::U8,
+            DType::I64,
+        ];
+        let dtype = dtypes[r.below(dtypes.len())];
+        let preferred = (dtype == DType::BF16 && r.chance(0.5)).then_some(DType::F32);
+        let p = DotGeneral {
+            lhs_contract,
+            rhs_contract,
+            lhs_batch,
+            rhs_batch,
+            preferred_element_type: preferred,
+        };
+        let plain = |r: &mut Rng, shape: &[usize]| {
+            let n: usize = shape.iter().product();
+            let x: Vec<f64> = (0..n)
+                .map(|_| ((r.uniform() - 0.5) * 8.0).round())
+                .collect();
+            Array::new(shape, x).astype(dtype)
+        };
+        let turned = |r: &mut Rng, shape: &[usize]| {
+            if r.chance(0.3) && shape.len() > 1 {
+                let order: Vec<usize> = (0..shape.len()).rev().collect();
+                let back: Vec<usize> = shape.iter().rev().copied().collect();
+                plain(r, &back).transpose(order)
+            } else {
+                plain(r, shape)
+            }
+        };
+        let x = vec![turned(&mut r, &s), turned(&mut r, &t)];
+        let tolerance = match preferred.unwrap_or(dtype) {
+            DType::BF16 => 1e-2,
+            DType::F16 => 2e-3,
+            DType::F32 | DType::C64 => 1e-5,
+            _ => 1e-12,
+        };
+        agree(
+            &format!("round {round}: {p:?} of {dtype}"),
+            tolerance,
+            &x,
+            |x| vec![bind(p.clone(), &[&x[0], &x[1]])],
+        );
+    }
+}
+
+#[test]
+fn large_products() {
+    let mut r = Rng(8);
+    for (m, k, n) in [(1, 300, 400), (300, 400, 1), (257, 129, 65), (64, 64, 256)] {
+        let plain = |r: &mut Rng, shape: [usize; 2]| {
+            let x: Vec<f32> = (0..shape[0] * shape[1])
+                .map(|_| r.uniform() as f32 - 0.5)
+                .collect();
+            Array::new(shape, x)
+        };
+        let x = vec![
+            plain(&mut r, [m, k]),
+            plain(&mut r, [k, n]),
+            plain(&mut r, [n, k]),
+        ];
+        agree(&format!("{m} × {k} × {n}"), 1e-5, &x, |x| {
+            vec![x[0].matmul(&x[1]), x[0].matmul(&x[2].transpose([1, 0]))]
+        });
+    }
+}
+
+#[test]
+fn calls_are_flattened_and_results_may_repeat() {
+    let mut r = Rng(9);
+    let x = vec![random(&mut r, &[4, 3], DType::F32)];
+    agree("nested calls", 0.0, &x, |x| {
+        let inner = jit(|x: &Array| jit(|x: &Array| x.stop_gradient() * 2.0)(x).map(|y| y + 1.0));
+        let y = Array::from_result(inner(&x[0]));
+        vec![
+            y.clone(),
+            x[0].clone(),
+            y,
+            x[0].reshape([3, 4]).transpose([1, 0]),
+        ]
+    });
+}
+
+#[test]
+fn an_executable_serves_many_threads() -> Result<()> {
+    let f = jit(|x: &Array| (x * 2.0 + 1.0).tanh().sum(0));
+    let x = Array::arange(5000, DType::F32);
+    let expected = f(&x)?.item::<f32>()?;
+    std::thread::scope(|s| {
+        for _ in 0..4 {
+            s.spawn(|| {
+                for _ in 0..50 {
+                    assert_eq!(f(&x).unwrap().item::<f32>().unwrap(), expected);
+                }
+            });
+        }
+    });
+    Ok(())
+}
