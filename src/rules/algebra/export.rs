@@ -1,378 +1,633 @@
-//! From a plan to equations of plain arrays.
+//! Plans as equations of dense primitives.
+//!
+//! The order of a tensor's axes in the program need not be that of its class: each exported tensor says which axis of the class
+//! each of its axes is, contractions take and give what order they like, and a `transpose` is written only where two terms of
+//! a sum must be aligned or where the program wants another order of a result.
 
-use super::language::{Label, Labels};
-use super::plan::{Action, PlanStep};
-use crate::{
-    array::{Array, Aval, DType, Dims},
-    error::{Error, Result},
-    trace::{
-        Atom, Atoms, Eqn, Jaxpr, Literal, Vars,
-        op::{
-            Binary, BroadcastInDim, ConvertElementType, DotGeneral, Iota, Op, Reduce, Reducer,
-            Transpose, Unary,
-        },
-    },
+use super::import::Island;
+use super::language::{Label, Labels, Shape};
+use super::plan::{Action, Plan, PlanStep};
+use crate::array::{Aval, Buffer, DType, Dims, Scalar};
+use crate::error::{Error, Result};
+use crate::trace::op::{
+    Binary, BroadcastInDim, DotGeneral, Op, Reduce, Reducer, Reshape, Transpose, Unary,
 };
-use smallvec::SmallVec;
-use std::{panic::Location, sync::Arc};
+use crate::trace::{Atom, Eqn, Jaxpr, Literal, Var};
+use rustc_hash::FxHashMap;
+use smallvec::{SmallVec, smallvec};
+use std::panic::Location;
+use std::sync::Arc;
 
-/// An array that is being computed, and a label for each of its axes.
+/// An equation and the equation of the program whose place it takes.
+pub(super) struct Placed {
+    pub(super) place: usize,
+    pub(super) eqn: Eqn,
+}
+
+/// The equations of a plan, and what stands for each root of the island.
+pub(super) struct Exported {
+    pub(super) eqns: Vec<Placed>,
+    pub(super) roots: Vec<(Var, Atom)>,
+}
+
+/// Writes a plan as equations; new variables are added to the program.
+pub(super) fn export(program: &mut Jaxpr, island: &Island, plan: &Plan) -> Result<Exported> {
+    let dtype = island
+        .roots
+        .first()
+        .map_or(DType::F32, |var| program.aval(*var).dtype);
+    let mut writer = Writer {
+        wanted: wanted(plan),
+        scales: folded_scales(plan),
+        program,
+        island,
+        dtype,
+        eqns: Vec::new(),
+        place: 0,
+        at: Location::caller(),
+        tensors: Vec::with_capacity(plan.steps.len()),
+    };
+    for (index, step) in plan.steps.iter().enumerate() {
+        let origin = island.origin.get(step.stands_for as usize).copied();
+        writer.place = origin.unwrap_or(0);
+        if let Some(eqn) = writer.program.eqns().get(writer.place) {
+            writer.at = eqn.at;
+        }
+        let tensor = writer.step(index, step)?;
+        writer.tensors.push(tensor);
+    }
+    writer.roots(plan)
+}
+
+/// A tensor in the program: its `i`-th axis is axis `axes[i]` of the class.
 #[derive(Clone)]
-struct Named {
+struct Tensor {
     atom: Atom,
+    shape: Shape,
+    axes: Labels,
+}
+
+/// A factor: a tensor with the label of each of its axes.
+#[derive(Clone)]
+struct Factor {
+    atom: Atom,
+    shape: Shape,
     labels: Labels,
 }
 
-/// Appends equations to a program.
-pub struct Writer<'p> {
-    /// The program.
-    pub program: &'p mut Jaxpr,
-    /// The element type of the island.
-    pub dtype: DType,
-    /// The place in the user's program that the equations stand for.
-    pub at: &'static Location<'static>,
+impl Factor {
+    fn elements(&self) -> f64 {
+        super::language::elements(&self.shape)
+    }
 }
 
-fn broken() -> Error {
-    Error::internal("a plan does not fit its island")
+struct Writer<'a> {
+    program: &'a mut Jaxpr,
+    island: &'a Island,
+    dtype: DType,
+    /// For each step the order of axes that its users would like best.
+    wanted: Vec<Option<Labels>>,
+    /// For each product the coefficient that the sum above it leaves to it.
+    scales: Vec<f64>,
+    eqns: Vec<Placed>,
+    place: usize,
+    at: &'static Location<'static>,
+    tensors: Vec<Tensor>,
+}
+
+/// From the roots down: roots want the program's order, the terms of a sum the sum's.
+fn wanted(plan: &Plan) -> Vec<Option<Labels>> {
+    let mut wanted: Vec<Option<Labels>> = vec![None; plan.steps.len()];
+    for root in &plan.roots {
+        let mut order: Labels = SmallVec::from_elem(0, root.axes.len());
+        for (axis, place) in root.axes.iter().enumerate() {
+            order[*place as usize] = axis as Label;
+        }
+        wanted[root.step].get_or_insert(order);
+    }
+    for index in (0..plan.steps.len()).rev() {
+        let step = &plan.steps[index];
+        let order = wanted[index].clone();
+        let pass =
+            |wanted: &mut Vec<Option<Labels>>, operand: usize, labels: &Labels, order: &Labels| {
+                let own: Option<Labels> = order
+                    .iter()
+                    .filter(|label| labels.contains(label))
+                    .map(|label| {
+                        labels
+                            .iter()
+                            .position(|l| l == label)
+                            .map(|axis| axis as Label)
+                    })
+                    .collect();
+                if let Some(own) = own.filter(|own| own.len() == labels.len()) {
+                    wanted[operand].get_or_insert(own);
+                }
+            };
+        match &step.action {
+            Action::Sum(terms) => {
+                let order = order.unwrap_or_else(|| (0..step.shape.len() as Label).collect());
+                for (_, operand, labels) in terms {
+                    pass(&mut wanted, *operand, labels, &order);
+                }
+                wanted[index] = Some(order);
+            }
+            Action::Product(operands) => {
+                if let ([(operand, labels)], Some(order)) = (operands.as_slice(), order) {
+                    pass(&mut wanted, *operand, labels, &order);
+                }
+            }
+            Action::Leaf(_) => {}
+        }
+    }
+    wanted
+}
+
+/// A term `c · Σ a·b` that nothing else uses is scaled at its smaller factor, not as a whole.
+fn folded_scales(plan: &Plan) -> Vec<f64> {
+    let mut uses = vec![0u32; plan.steps.len()];
+    for step in &plan.steps {
+        for operand in step.action.operands() {
+            uses[operand] += 1;
+        }
+    }
+    for root in &plan.roots {
+        uses[root.step] += 1;
+    }
+    let mut scales = vec![1.0; plan.steps.len()];
+    for step in &plan.steps {
+        if let Action::Sum(terms) = &step.action {
+            for (coefficient, operand, _) in terms {
+                let negated = coefficient.abs() == 1.0 && terms.len() > 1;
+                if uses[*operand] == 1 && !negated && plan.is_contraction(*operand) {
+                    scales[*operand] = *coefficient;
+                }
+            }
+        }
+    }
+    scales
 }
 
 impl Writer<'_> {
-    fn emit(&mut self, op: impl Into<Op>, inputs: &[&Atom]) -> Result<Atom> {
-        let op = op.into();
-        let aval = {
-            let operands: SmallVec<[&Aval; 2]> =
-                inputs.iter().map(|a| self.program.atom_aval(a)).collect();
-            op.infer(&operands)?.into_iter().next().ok_or_else(broken)?
-        };
-        let out = self.program.fresh(Arc::new(aval));
-        let inputs: Atoms = inputs.iter().map(|a| (*a).clone()).collect();
-        self.program.eqns.push(Eqn {
-            op,
-            inputs,
-            outputs: Vars::from_iter([out]),
-            at: self.at,
-        });
-        Ok(Atom::Var(out))
-    }
-
-    fn shape(&self, a: &Atom) -> Dims {
-        self.program.atom_aval(a).shape.clone()
-    }
-
-    fn literal(&self, x: f64) -> Result<Atom> {
-        let number = Array::from_scalar(x.into(), self.dtype, false);
-        let literal = number.buffer().cloned().and_then(Literal::new);
-        literal.map(Atom::Lit).ok_or_else(broken)
-    }
-
-    fn transposed(&mut self, x: Named, order: &[Label]) -> Result<Named> {
-        let permutation: Dims = order
-            .iter()
-            .filter_map(|l| x.labels.iter().position(|o| o == l))
-            .collect();
-        if permutation.iter().enumerate().all(|(i, p)| i == *p) {
-            return Ok(x);
+    fn step(&mut self, index: usize, step: &PlanStep) -> Result<Tensor> {
+        let rank = step.shape.len();
+        match &step.action {
+            Action::Leaf(leaf) => {
+                let var = self.island.leaves.get(*leaf as usize).copied();
+                let var =
+                    var.ok_or_else(|| Error::internal("a plan reads a leaf that is not there"))?;
+                Ok(Tensor {
+                    atom: Atom::Var(var),
+                    shape: step.shape.clone(),
+                    axes: (0..rank as Label).collect(),
+                })
+            }
+            Action::Product(operands) => {
+                let mut factors: SmallVec<[Factor; 3]> = operands
+                    .iter()
+                    .map(|(operand, labels)| self.factor(*operand, labels))
+                    .collect();
+                let scale = self.scales[index];
+                if scale != 1.0 {
+                    let number = self.number(scale)?;
+                    factors.push(Factor {
+                        atom: number,
+                        shape: Shape::new(),
+                        labels: Labels::new(),
+                    });
+                }
+                self.product(factors, &step.shape, self.wanted[index].clone())
+            }
+            Action::Sum(terms) => {
+                let order = self.wanted[index].clone();
+                let order = order.unwrap_or_else(|| (0..rank as Label).collect());
+                self.sum(terms, &step.shape, &order)
+            }
         }
-        let atom = self.emit(Transpose { permutation }, &[&x.atom])?;
-        Ok(Named {
+    }
+
+    /// An earlier step under the labels of a later one.
+    fn factor(&self, step: usize, labels: &[Label]) -> Factor {
+        let tensor = &self.tensors[step];
+        Factor {
+            atom: tensor.atom.clone(),
+            shape: tensor.shape.clone(),
+            labels: tensor
+                .axes
+                .iter()
+                .map(|axis| labels[*axis as usize])
+                .collect(),
+        }
+    }
+
+    fn number(&self, value: f64) -> Result<Atom> {
+        let buffer = Buffer::scalar(Scalar::Float(value), self.dtype, false);
+        Literal::new(Arc::new(buffer))
+            .map(Atom::Lit)
+            .ok_or_else(|| Error::internal("a number has no axes"))
+    }
+
+    /// Appends an equation and returns its result.
+    fn emit(&mut self, op: impl Into<Op>, inputs: &[&Atom], shape: &[usize]) -> Atom {
+        let aval = Aval::new(Dims::from_slice(shape), self.dtype);
+        let var = self.program.fresh(Arc::new(aval));
+        self.eqns.push(Placed {
+            place: self.place,
+            eqn: Eqn {
+                op: op.into(),
+                inputs: inputs.iter().map(|atom| (*atom).clone()).collect(),
+                outputs: smallvec![var],
+                at: self.at,
+            },
+        });
+        Atom::Var(var)
+    }
+
+    /// A factor with its axes in another order.
+    fn transposed(&mut self, factor: Factor, labels: &[Label]) -> Factor {
+        if factor.labels.as_slice() == labels {
+            return factor;
+        }
+        let permutation: Dims = labels
+            .iter()
+            .filter_map(|label| factor.labels.iter().position(|l| l == label))
+            .collect();
+        let shape: Shape = permutation.iter().map(|axis| factor.shape[*axis]).collect();
+        let atom = self.emit(Transpose { permutation }, &[&factor.atom], &shape);
+        Factor {
             atom,
-            labels: order.iter().copied().collect(),
+            shape,
+            labels: labels.into(),
+        }
+    }
+
+    /// A factor with the axes `labels`, of these sizes, repeated along those that it lacks.
+    fn broadcast(&mut self, factor: Factor, labels: &[Label], shape: &[usize]) -> Factor {
+        if factor.labels.len() == labels.len() {
+            return self.transposed(factor, labels);
+        }
+        let kept: Labels = labels
+            .iter()
+            .copied()
+            .filter(|label| factor.labels.contains(label))
+            .collect();
+        let factor = self.transposed(factor, &kept);
+        let broadcast_dimensions = (0..labels.len())
+            .filter(|axis| kept.contains(&labels[*axis]))
+            .collect();
+        let op = BroadcastInDim {
+            shape: Dims::from_slice(shape),
+            broadcast_dimensions,
+        };
+        Factor {
+            atom: self.emit(op, &[&factor.atom], shape),
+            shape: shape.into(),
+            labels: labels.into(),
+        }
+    }
+
+    /// Sums over the axes that are neither in the result nor in another factor.
+    fn reduced(&mut self, factor: Factor, keep: impl Fn(Label) -> bool) -> Factor {
+        let gone: Dims = (0..factor.labels.len())
+            .filter(|axis| !keep(factor.labels[*axis]))
+            .collect();
+        if gone.is_empty() {
+            return factor;
+        }
+        let kept = |axis: &usize| !gone.contains(axis);
+        let shape: Shape = (0..factor.shape.len())
+            .filter(kept)
+            .map(|axis| factor.shape[axis])
+            .collect();
+        let labels = (0..factor.labels.len())
+            .filter(kept)
+            .map(|axis| factor.labels[axis])
+            .collect();
+        let op: Op = match gone.iter().all(|axis| factor.shape[*axis] == 1) {
+            true => Reshape {
+                new_sizes: Dims::from_slice(&shape),
+            }
+            .into(),
+            false => Reduce {
+                reducer: Reducer::Sum,
+                axes: gone,
+            }
+            .into(),
+        };
+        Factor {
+            atom: self.emit(op, &[&factor.atom], &shape),
+            shape,
+            labels,
+        }
+    }
+
+    fn product(
+        &mut self,
+        factors: SmallVec<[Factor; 3]>,
+        shape: &[usize],
+        wanted: Option<Labels>,
+    ) -> Result<Tensor> {
+        let rank = shape.len() as Label;
+        let (mut tensors, scalars): (SmallVec<[Factor; 3]>, SmallVec<[Factor; 3]>) =
+            factors.into_iter().partition(|f| !f.labels.is_empty());
+        if tensors.iter().any(|factor| repeats(&factor.labels)) {
+            return Err(Error::internal("a plan takes the diagonal of a tensor"));
+        }
+        for index in 0..tensors.len() {
+            let others: Labels = tensors
+                .iter()
+                .enumerate()
+                .filter(|(other, _)| *other != index)
+                .flat_map(|(_, factor)| factor.labels.iter().copied())
+                .collect();
+            let factor = tensors[index].clone();
+            tensors[index] = self.reduced(factor, |label| label < rank || others.contains(&label));
+        }
+        let wanted = wanted.unwrap_or_else(|| (0..rank).collect());
+        let scale = self.scalar_product(&scalars);
+        let result_size = super::language::elements(shape);
+        let result = match (tensors.len(), scale) {
+            (0, None) => self.ones()?,
+            (0, Some(scale)) => scale,
+            (1, scale) => {
+                let only = tensors.remove(0);
+                self.scaled(only, scale)
+            }
+            (2, scale) => {
+                let (mut right, mut left) = (tensors.remove(1), tensors.remove(0));
+                let (l, r) = (left.elements(), right.elements());
+                let scale = match scale {
+                    Some(_) if r <= l && r <= result_size => {
+                        right = self.scaled(right, scale);
+                        None
+                    }
+                    Some(_) if l <= result_size => {
+                        left = self.scaled(left, scale);
+                        None
+                    }
+                    other => other,
+                };
+                let product = self.pair(left, right, rank, &wanted);
+                self.scaled(product, scale)
+            }
+            _ => return Err(Error::internal("a plan multiplies three tensors at once")),
+        };
+        let result = match result.labels.len() == shape.len() {
+            true => result,
+            false => {
+                let order: Labels = (0..rank).collect();
+                self.broadcast(result, &order, shape)
+            }
+        };
+        Ok(Tensor {
+            atom: result.atom,
+            shape: result.shape,
+            axes: result.labels,
         })
     }
 
-    /// The array with axes in the order of `output`, repeated along those that it lacks.
-    fn spread(&mut self, x: Named, shape: &[usize]) -> Result<Atom> {
-        let mut order = x.labels.clone();
-        order.sort_unstable();
-        let x = self.transposed(x, &order)?;
-        if x.labels.len() == shape.len() {
-            return Ok(x.atom);
-        }
-        let broadcast_dimensions = x.labels.iter().map(|l| *l as usize).collect();
-        self.emit(
-            BroadcastInDim {
-                shape: Dims::from_slice(shape),
-                broadcast_dimensions,
-            },
-            &[&x.atom],
-        )
+    fn ones(&self) -> Result<Factor> {
+        Ok(Factor {
+            atom: self.number(1.0)?,
+            shape: Shape::new(),
+            labels: Labels::new(),
+        })
     }
 
-    fn summed(&mut self, x: Named, keep: impl Fn(Label) -> bool) -> Result<Named> {
-        let axes: Dims = (0..x.labels.len())
-            .filter(|i| !keep(x.labels[*i]))
-            .collect();
-        if axes.is_empty() {
-            return Ok(x);
+    fn scalar_product(&mut self, scalars: &[Factor]) -> Option<Factor> {
+        let (first, rest) = scalars.split_first()?;
+        let mut product = first.clone();
+        for next in rest {
+            product.atom = self.emit(Binary::Mul, &[&product.atom, &next.atom], &[]);
         }
-        let labels = x.labels.iter().copied().filter(|l| keep(*l)).collect();
-        let atom = self.emit(
-            Reduce {
-                reducer: Reducer::Sum,
-                axes,
-            },
-            &[&x.atom],
-        )?;
-        Ok(Named { atom, labels })
+        Some(product)
     }
 
-    /// An operand that carries a label twice, with only its diagonal along those axes.
-    fn diagonal(&mut self, mut x: Named) -> Result<Named> {
-        while let Some((i, k)) = repeated(&x.labels) {
-            let shape = self.shape(&x.atom);
-            let n = shape.get(i).copied().ok_or_else(broken)?;
-            let square: Dims = SmallVec::from_slice(&[n, n]);
-            let count = |dimension| Iota {
-                dtype: DType::I32,
-                shape: square.clone(),
-                dimension,
-            };
-            let (rows, columns) = (self.emit(count(0), &[])?, self.emit(count(1), &[])?);
-            let eye = self.emit(Binary::Eq, &[&rows, &columns])?;
-            let convert = ConvertElementType {
-                new_dtype: self.dtype,
-                weak_type: false,
-            };
-            let eye = self.emit(convert, &[&eye])?;
-            let spread = BroadcastInDim {
-                shape: shape.clone(),
-                broadcast_dimensions: SmallVec::from_slice(&[i, k]),
-            };
-            let eye = self.emit(spread, &[&eye])?;
-            let kept = self.emit(Binary::Mul, &[&x.atom, &eye])?;
-            let op = Reduce {
-                reducer: Reducer::Sum,
-                axes: SmallVec::from_slice(&[k]),
-            };
-            x.atom = self.emit(op, &[&kept])?;
-            x.labels.remove(k);
-        }
-        Ok(x)
+    fn scaled(&mut self, factor: Factor, scale: Option<Factor>) -> Factor {
+        let Some(scale) = scale else {
+            return factor;
+        };
+        let atom = self.emit(Binary::Mul, &[&factor.atom, &scale.atom], &factor.shape);
+        Factor { atom, ..factor }
     }
 
-    fn product(&mut self, operands: Vec<Named>, shape: &[usize]) -> Result<Atom> {
-        let rank = shape.len() as Label;
-        let (scalars, tensors): (Vec<Named>, Vec<Named>) =
-            operands.into_iter().partition(|x| x.labels.is_empty());
-        let tensors = tensors
-            .into_iter()
-            .map(|x| self.diagonal(x))
-            .collect::<Result<Vec<_>>>()?;
-        let mut y = match <[Named; 2]>::try_from(tensors) {
-            Ok([x, y]) => Some(self.pair(x, y, shape)?),
-            Err(mut fewer) => match (fewer.pop(), fewer.is_empty()) {
-                (Some(x), true) => Some(self.summed(x, |l| l < rank)?),
-                (None, _) => None,
-                _ => return Err(broken()),
-            },
-        };
-        for s in scalars {
-            y = Some(match y {
-                None => s,
-                Some(y) => Named {
-                    atom: self.emit(Binary::Mul, &[&y.atom, &s.atom])?,
-                    labels: y.labels,
-                },
-            });
+    /// The product of two tensors, summed over the labels that they share and that the result lacks.
+    fn pair(&mut self, left: Factor, right: Factor, rank: Label, wanted: &[Label]) -> Factor {
+        let shared = |label: &Label| right.labels.contains(label) && left.labels.contains(label);
+        let contracts = left.labels.iter().any(|l| shared(l) && *l >= rank);
+        if !contracts {
+            let (big, small) = match left.labels.len() >= right.labels.len() {
+                true => (&left, &right),
+                false => (&right, &left),
+            };
+            if small.labels.iter().all(|label| big.labels.contains(label)) {
+                let (big, small) = (big.clone(), small.clone());
+                let small = self.broadcast(small, &big.labels, &big.shape);
+                let atom = self.emit(Binary::Mul, &[&big.atom, &small.atom], &big.shape);
+                return Factor { atom, ..big };
+            }
         }
-        let y = match y {
-            Some(y) => y,
-            None => Named {
-                atom: self.literal(1.0)?,
-                labels: Labels::new(),
-            },
-        };
-        self.spread(y, shape)
-    }
-
-    /// The product of two tensors: elementwise where one's axes are among the other's and none is summed, else a contraction.
-    fn pair(&mut self, x: Named, y: Named, shape: &[usize]) -> Result<Named> {
-        let rank = shape.len() as Label;
-        let x = {
-            let other = y.labels.clone();
-            self.summed(x, |l| l < rank || other.contains(&l))?
-        };
-        let y = {
-            let other = x.labels.clone();
-            self.summed(y, |l| l < rank || other.contains(&l))?
-        };
-        let shared: Labels = x
-            .labels
+        // Batch axes in the order in which they are wanted, then the left operand's own, then the right one's.
+        let batch: Labels = wanted
             .iter()
             .copied()
-            .filter(|l| y.labels.contains(l))
+            .filter(|label| shared(label))
             .collect();
-        let within = |a: &Labels, b: &Labels| a.iter().all(|l| b.contains(l));
-        let elementwise = shared.iter().all(|l| *l < rank)
-            && (within(&x.labels, &y.labels) || within(&y.labels, &x.labels));
-        if elementwise {
-            let (wide, narrow) = if within(&y.labels, &x.labels) {
-                (x, y)
-            } else {
-                (y, x)
+        let order = |a: &Factor, b: &Factor| -> Labels {
+            let own = |factor: &Factor, other: &Factor| -> Labels {
+                let own = factor.labels.iter().copied();
+                own.filter(|label| !other.labels.contains(label)).collect()
             };
-            let order = wide.labels.clone();
-            let kept: Labels = order
+            batch
                 .iter()
                 .copied()
-                .filter(|l| narrow.labels.contains(l))
-                .collect();
-            let narrow = self.transposed(narrow, &kept)?;
-            let mut atom = narrow.atom;
-            if kept.len() < order.len() && !kept.is_empty() {
-                let broadcast_dimensions = kept
-                    .iter()
-                    .filter_map(|l| order.iter().position(|o| o == l))
-                    .collect();
-                let op = BroadcastInDim {
-                    shape: self.shape(&wide.atom),
-                    broadcast_dimensions,
-                };
-                atom = self.emit(op, &[&atom])?;
-            }
-            let atom = self.emit(Binary::Mul, &[&wide.atom, &atom])?;
-            return Ok(Named {
-                atom,
-                labels: order,
-            });
+                .chain(own(a, b))
+                .chain(own(b, a))
+                .collect()
+        };
+        let (a, b) = match order(&right, &left).as_slice() == wanted {
+            true => (&right, &left),
+            false => (&left, &right),
+        };
+        let labels = order(a, b);
+        let axis = |factor: &Factor, label: &Label| factor.labels.iter().position(|l| l == label);
+        let summed = a.labels.iter().filter(|l| shared(l) && **l >= rank);
+        let (mut lhs_contract, mut rhs_contract) = (Dims::new(), Dims::new());
+        for label in summed {
+            lhs_contract.extend(axis(a, label));
+            rhs_contract.extend(axis(b, label));
         }
-        let places = |x: &Named, which: &dyn Fn(Label) -> bool| -> Dims {
-            shared
-                .iter()
-                .filter(|l| which(**l))
-                .filter_map(|l| x.labels.iter().position(|o| o == l))
-                .collect()
+        let op = DotGeneral {
+            lhs_contract,
+            rhs_contract,
+            lhs_batch: batch.iter().filter_map(|label| axis(a, label)).collect(),
+            rhs_batch: batch.iter().filter_map(|label| axis(b, label)).collect(),
+            preferred_element_type: None,
         };
-        let (batch, summed) = (|l: Label| l < rank, |l: Label| l >= rank);
-        let op = DotGeneral::new(
-            (places(&x, &summed), places(&y, &summed)),
-            (places(&x, &batch), places(&y, &batch)),
-        );
-        let own = |x: &Named| -> Labels {
-            x.labels
-                .iter()
-                .copied()
-                .filter(|l| !shared.contains(l))
-                .collect()
-        };
-        let labels = shared
+        let shape: Shape = labels
             .iter()
-            .copied()
-            .filter(|l| batch(*l))
-            .chain(own(&x))
-            .chain(own(&y));
-        let labels: Labels = labels.collect();
-        let atom = self.emit(op, &[&x.atom, &y.atom])?;
-        Ok(Named { atom, labels })
+            .filter_map(|label| {
+                let of = |factor: &Factor| axis(factor, label).map(|axis| factor.shape[axis]);
+                of(a).or_else(|| of(b))
+            })
+            .collect();
+        let atom = self.emit(op, &[&a.atom, &b.atom], &shape);
+        Factor {
+            atom,
+            shape,
+            labels,
+        }
     }
 
-    fn sum(&mut self, terms: Vec<(f64, Named)>, shape: &[usize]) -> Result<Atom> {
-        let mut total: Option<Atom> = None;
-        // A term with a positive coefficient first, so that the others can be subtracted.
-        let mut terms = terms;
-        if let Some(i) = terms.iter().position(|(c, _)| *c > 0.0) {
-            terms.swap(0, i);
-        }
-        let many = terms.len() > 1;
-        for (c, x) in terms {
-            let scalar = x.labels.is_empty();
-            let minus = total.is_some() && c < 0.0;
-            let factor = if minus { -c } else { c };
-            let mut atom = x.atom.clone();
-            if factor == -1.0 {
-                atom = self.emit(Unary::Neg, &[&atom])?;
-            } else if factor != 1.0 {
-                let literal = self.literal(factor)?;
-                atom = match &atom {
-                    Atom::Lit(l) => {
-                        self.literal(factor * l.value().as_f64().unwrap_or(f64::NAN))?
-                    }
-                    Atom::Var(_) => self.emit(Binary::Mul, &[&atom, &literal])?,
-                };
+    fn sum(
+        &mut self,
+        terms: &[(f64, usize, Labels)],
+        shape: &[usize],
+        order: &Labels,
+    ) -> Result<Tensor> {
+        let sizes: Shape = order.iter().map(|label| shape[*label as usize]).collect();
+        let alone = terms.len() == 1;
+        let mut total: Option<(Factor, bool)> = None;
+        // A term that has all axes and is not negated comes first.
+        let mut terms: SmallVec<[(f64, Factor); 4]> = terms
+            .iter()
+            .map(|(coefficient, step, labels)| {
+                let folded = self.scales[*step] != 1.0;
+                let coefficient = if folded { 1.0 } else { *coefficient };
+                (coefficient, self.factor(*step, labels))
+            })
+            .collect();
+        terms.sort_by_key(|(coefficient, factor)| {
+            (factor.labels.len() != order.len(), *coefficient < 0.0)
+        });
+        for (coefficient, factor) in terms {
+            let (coefficient, negated) = match coefficient == -1.0 && !alone {
+                true => (1.0, true),
+                false => (coefficient, false),
+            };
+            let mut factor = factor;
+            if coefficient == -1.0 {
+                factor.atom = self.emit(Unary::Neg, &[&factor.atom], &factor.shape);
+            } else if coefficient != 1.0 {
+                factor = self.times(factor, coefficient)?;
             }
-            // A number beside an array of the full shape needs no broadcast.
-            if !(scalar && many && total.is_some()) {
-                atom = self.spread(
-                    Named {
-                        atom,
-                        labels: x.labels,
-                    },
-                    shape,
-                )?;
-            }
+            let scalar = factor.labels.is_empty() && total.is_some();
+            let factor = match scalar {
+                true => factor,
+                false => self.broadcast(factor, order, &sizes),
+            };
             total = Some(match total {
-                None => atom,
-                Some(t) => {
-                    let op = if minus { Binary::Sub } else { Binary::Add };
-                    self.emit(op, &[&t, &atom])?
+                None => (factor, negated),
+                Some((sum, sum_negated)) => {
+                    let (op, a, b) = match (sum_negated, negated) {
+                        (false, false) | (true, true) => (Binary::Add, sum, factor),
+                        (false, true) => (Binary::Sub, sum, factor),
+                        (true, false) => (Binary::Sub, factor, sum),
+                    };
+                    let atom = self.emit(op, &[&a.atom, &b.atom], &sizes);
+                    let whole = Factor {
+                        atom,
+                        shape: sizes.clone(),
+                        labels: order.clone(),
+                    };
+                    (whole, sum_negated && negated)
                 }
             });
         }
-        match total {
-            Some(t) => Ok(t),
-            None => {
-                let zero = Named {
-                    atom: self.literal(0.0)?,
-                    labels: Labels::new(),
-                };
-                self.spread(zero, shape)
-            }
+        let Some((mut sum, negated)) = total else {
+            return Err(Error::internal("a plan has a sum without terms"));
+        };
+        if negated {
+            sum.atom = self.emit(Unary::Neg, &[&sum.atom], &sizes);
         }
+        Ok(Tensor {
+            atom: sum.atom,
+            shape: sum.shape,
+            axes: sum.labels,
+        })
     }
 
-    /// The array of a step, for those of its operands.
-    pub fn step(&mut self, step: &PlanStep, read: impl Fn(usize) -> Result<Atom>) -> Result<Atom> {
-        match &step.action {
-            Action::Leaf(_) => Err(broken()),
-            Action::Product(operands) => {
-                let operands = operands
-                    .iter()
-                    .map(|(i, l)| {
-                        Ok(Named {
-                            atom: read(*i)?,
-                            labels: l.clone(),
-                        })
-                    })
-                    .collect::<Result<Vec<_>>>()?;
-                self.product(operands, &step.shape)
-            }
-            Action::Sum(terms) => {
-                let terms = terms
-                    .iter()
-                    .map(|(c, i, l)| {
-                        Ok((
-                            *c,
-                            Named {
-                                atom: read(*i)?,
-                                labels: l.clone(),
-                            },
-                        ))
-                    })
-                    .collect::<Result<Vec<_>>>()?;
-                self.sum(terms, &step.shape)
-            }
+    /// A factor times a number; two numbers are multiplied at once.
+    fn times(&mut self, factor: Factor, coefficient: f64) -> Result<Factor> {
+        if let Atom::Lit(literal) = &factor.atom
+            && let Some(value) = literal.value().as_f64()
+        {
+            let atom = self.number(value * coefficient)?;
+            return Ok(Factor { atom, ..factor });
         }
+        let number = self.number(coefficient)?;
+        let atom = self.emit(Binary::Mul, &[&factor.atom, &number], &factor.shape);
+        Ok(Factor { atom, ..factor })
     }
 
-    /// A root, from the step that it is read from: `axes` are the root's axis for each of the step's.
-    pub fn root(&mut self, x: Atom, axes: &[Label]) -> Result<Atom> {
-        let order: Labels = (0..axes.len() as Label).collect();
-        Ok(self
-            .transposed(
-                Named {
-                    atom: x,
-                    labels: axes.iter().copied().collect(),
-                },
-                &order,
-            )?
-            .atom)
+    /// Gives each root its order of axes, and its variable where a new equation defines it.
+    fn roots(mut self, plan: &Plan) -> Result<Exported> {
+        let made: FxHashMap<Var, usize> = self
+            .eqns
+            .iter()
+            .enumerate()
+            .flat_map(|(index, placed)| placed.eqn.outputs.iter().map(move |var| (*var, index)))
+            .collect();
+        let mut renamed: FxHashMap<Var, Var> = FxHashMap::default();
+        let mut roots = Vec::with_capacity(plan.roots.len());
+        for (root, var) in plan.roots.iter().zip(&self.island.roots.clone()) {
+            let tensor = &self.tensors[root.step];
+            let factor = Factor {
+                atom: tensor.atom.clone(),
+                shape: tensor.shape.clone(),
+                labels: tensor
+                    .axes
+                    .iter()
+                    .map(|axis| root.axes[*axis as usize])
+                    .collect(),
+            };
+            let order: Labels = (0..factor.labels.len() as Label).collect();
+            if factor.labels != order {
+                if let Some(place) = factor.atom.var().and_then(|var| made.get(&var)) {
+                    self.place = self.eqns[*place].place;
+                    self.at = self.eqns[*place].eqn.at;
+                }
+                let turned = self.transposed(factor, &order);
+                if let Some(new) = turned.atom.var() {
+                    renamed.insert(new, *var);
+                }
+                roots.push((*var, Atom::Var(*var)));
+                continue;
+            }
+            match factor.atom.var() {
+                Some(new) if made.contains_key(&new) && !renamed.contains_key(&new) => {
+                    renamed.insert(new, *var);
+                    roots.push((*var, Atom::Var(*var)));
+                }
+                Some(new) => {
+                    let known = renamed.get(&new).copied().unwrap_or(new);
+                    roots.push((*var, Atom::Var(known)));
+                }
+                None => roots.push((*var, factor.atom)),
+            }
+        }
+        for placed in &mut self.eqns {
+            for atom in &mut placed.eqn.inputs {
+                if let Some(new) = atom.var().and_then(|var| renamed.get(&var)) {
+                    *atom = Atom::Var(*new);
+                }
+            }
+            for var in &mut placed.eqn.outputs {
+                if let Some(new) = renamed.get(var) {
+                    *var = *new;
+                }
+            }
+        }
+        Ok(Exported {
+            eqns: self.eqns,
+            roots,
+        })
     }
 }
 
-/// Two axes with one label.
-fn repeated(labels: &[Label]) -> Option<(usize, usize)> {
-    (0..labels.len())
-        .flat_map(|i| (i + 1..labels.len()).map(move |k| (i, k)))
-        .find(|(i, k)| labels[*i] == labels[*k])
+fn repeats(labels: &[Label]) -> bool {
+    labels
+        .iter()
+        .enumerate()
+        .any(|(i, label)| labels[..i].contains(label))
 }

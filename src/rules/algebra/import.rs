@@ -1,568 +1,438 @@
-//! From a program to its islands: the maximal pieces of algebra between opaque equations, forward and backward pass in one.
+//! Islands: maximal pieces of a program that are algebra and where a better plan may be found.
+//!
+//! Not every equation that is algebra is worth a search. An island grows from contractions and from the definitions of values,
+//! along variables where a law may apply: through products, through renamings and scalings, into sums of products, and through
+//! anything that is made of a value before it is contracted. A tensor that has to be formed anyway (the sums of a residual
+//! stream) bounds islands, so that each layer is an island of its own and equal layers are solved once.
 
+use super::definition::{Definition, Reading};
+use super::equation::{Equation, Kind, mark};
 use super::language::{Coefficient, Labels, Shape};
-use super::problem::{Mark, Operation, Problem, Value};
-use crate::{
-    array::{Aval, Dims},
-    trace::{
-        Atom, Eqn, Jaxpr, Literal, Var,
-        op::{Axes, Binary, Component, Op, Unary},
-    },
-};
-use rustc_hash::{FxHashMap, FxHashSet};
+use super::problem::{Leaf, Mark, Operation, Problem};
+use crate::trace::{Atom, Jaxpr, Var};
+use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
-/// An island and where it came from.
-pub struct Island {
-    /// The island as the algebra is given it.
-    pub problem: Problem,
+/// A piece of a program, and the problem that it poses.
+#[derive(Debug)]
+pub(super) struct Island {
+    /// Its equations, in order.
+    pub(super) eqns: Vec<usize>,
+    /// The problem.
+    pub(super) problem: Problem,
     /// The variable of each leaf.
-    pub leaves: Vec<Var>,
+    pub(super) leaves: Vec<Var>,
     /// The variable of each root.
-    pub roots: Vec<Var>,
-    /// The equations that the island stands for, by number.
-    pub equations: Vec<usize>,
-    /// For each step, the equation that it stands for.
-    pub stands_for: Vec<usize>,
-    /// For each value of the problem, its number in the program.
-    pub values: Vec<u64>,
+    pub(super) roots: Vec<Var>,
+    /// The equation of each step.
+    pub(super) origin: Vec<usize>,
+    /// The mark that ends each value's definition.
+    pub(super) values: Vec<usize>,
 }
 
-/// What an equation is to the algebra: factors or terms by operand, and a factor for the whole.
-enum Form {
-    /// The operand itself.
-    Same(Atom),
-    /// The sum over labels that are not in the output of the product of the operands.
-    Product {
-        factors: Vec<(Atom, Labels)>,
-        output: Labels,
-        scale: f64,
-    },
-    /// A linear combination.
-    Sum {
-        terms: Vec<(f64, Atom, Labels)>,
-        output: Labels,
-    },
-}
-
-/// A literal as a real factor.
-fn real(l: &Literal) -> Option<f64> {
-    l.value().as_f64().filter(|x| x.is_finite())
-}
-
-fn labels(l: &[u16]) -> Labels {
-    l.iter().copied().collect()
-}
-
-/// The form of an equation, or `None` if it bounds islands. `tainted`: an operand is made of components of a value.
-fn form(j: &Jaxpr, eqn: &Eqn, tainted: bool) -> Option<Form> {
-    let [out] = eqn.outputs[..] else { return None };
-    let result = j.aval(out);
-    if !result.dtype.is_inexact() {
-        return None;
-    }
-    let operands: SmallVec<[&Aval; 4]> = eqn.inputs.iter().map(|a| j.atom_aval(a)).collect();
-    if operands.iter().any(|a| a.dtype != result.dtype) {
-        return None;
-    }
-    if matches!(eqn.op, Op::Component(_) | Op::StopGradient(_)) {
-        return eqn.inputs.first().cloned().map(Form::Same);
-    }
-    let square = match &eqn.op {
-        Op::Unary(Unary::Square) => true,
-        Op::IntegerPow(p) => p.y == 2,
-        _ => false,
-    };
-    // Only where a value forces it: a plain square must not be multiplied out.
-    if square {
-        let x = eqn.inputs.first().filter(|_| tainted)?;
-        let all: Labels = (0..result.ndim() as u16).collect();
-        let factors = vec![(x.clone(), all.clone()), (x.clone(), all.clone())];
-        return Some(Form::Product {
-            factors,
-            output: all,
-            scale: 1.0,
-        });
-    }
-    if let (Op::Binary(Binary::Div), [x, Atom::Lit(l)]) = (&eqn.op, &eqn.inputs[..]) {
-        let divisor = real(l).filter(|c| *c != 0.0)?;
-        let all: Labels = (0..result.ndim() as u16).collect();
-        let own = if j.atom_aval(x).ndim() == 0 {
-            Labels::new()
-        } else {
-            all.clone()
+/// All islands of a program, in the order of their first equations.
+pub(super) fn islands(program: &Jaxpr) -> Vec<Island> {
+    let reading = Reading::new(program);
+    let definitions = reading.definitions();
+    let groups = Groups::new(&reading, &definitions);
+    let count = groups.members.len();
+    let users = users(program, &groups);
+    let mut islands: Vec<Island> = Vec::with_capacity(count);
+    for eqns in groups.members {
+        let builder = Builder {
+            reading: &reading,
+            step_of: FxHashMap::default(),
+            island: Island {
+                problem: Problem::new(itemsize(program, &eqns)),
+                eqns,
+                leaves: Vec::new(),
+                roots: Vec::new(),
+                origin: Vec::new(),
+                values: Vec::new(),
+            },
         };
-        return Some(Form::Sum {
-            terms: vec![(1.0 / divisor, x.clone(), own)],
-            output: all,
-        });
+        islands.push(builder.build(&definitions, &users));
     }
-    match eqn.op.axes(&operands) {
-        Axes::Opaque => None,
-        Axes::Product { operands, output } => {
-            let (mut factors, mut scale) = (vec![], 1.0);
-            for (a, l) in eqn.inputs.iter().zip(operands) {
-                match a {
-                    Atom::Lit(c) => scale *= real(c)?,
-                    Atom::Var(_) => factors.push((a.clone(), labels(&l))),
+    islands
+}
+
+fn itemsize(program: &Jaxpr, eqns: &[usize]) -> u32 {
+    let eqn = eqns.first().and_then(|eqn| program.eqns().get(*eqn));
+    let var = eqn.and_then(|eqn| eqn.outputs.first().copied());
+    var.map_or(4, |var| program.aval(var).dtype.size() as u32)
+}
+
+/// Whether a variable is read outside of the group that makes it.
+fn users(program: &Jaxpr, groups: &Groups) -> Vec<bool> {
+    let mut maker = vec![u32::MAX; program.var_count()];
+    for (index, eqn) in program.eqns().iter().enumerate() {
+        for var in &eqn.outputs {
+            if let Some(slot) = maker.get_mut(var.index()) {
+                *slot = groups.group_of[index];
+            }
+        }
+    }
+    let mut outside = vec![false; program.var_count()];
+    let mut read = |atom: &Atom, group: u32| {
+        if let Some(var) = atom.var()
+            && maker.get(var.index()).is_some_and(|maker| *maker != group)
+            && let Some(slot) = outside.get_mut(var.index())
+        {
+            *slot = true;
+        }
+    };
+    for (index, eqn) in program.eqns().iter().enumerate() {
+        for atom in &eqn.inputs {
+            read(atom, groups.group_of[index]);
+        }
+    }
+    for atom in program.outs() {
+        read(atom, u32::MAX - 1);
+    }
+    outside
+}
+
+/// The equations of a program in groups that are worth a search.
+struct Groups {
+    /// The equations of each group, in order.
+    members: Vec<Vec<usize>>,
+    /// The group of each equation, `u32::MAX` for none.
+    group_of: Vec<u32>,
+}
+
+impl Groups {
+    fn new(reading: &Reading, definitions: &[Definition]) -> Groups {
+        let program = reading.program;
+        let count = program.eqns().len();
+        let kinds: Vec<Option<Kind>> = reading
+            .equations
+            .iter()
+            .map(|equation| equation.as_ref().map(Equation::kind))
+            .collect();
+        // The equations of definitions, and what is made of them before it is contracted.
+        let mut inside = vec![false; count];
+        for definition in definitions {
+            for eqn in &definition.eqns {
+                inside[*eqn] = true;
+            }
+        }
+        let is_component = |index: usize| {
+            let mark = program.eqns().get(index).and_then(mark);
+            mark.is_some_and(|mark| mark.field.is_some())
+        };
+        let mut unformed = vec![false; program.var_count()];
+        let mut touched = inside.clone();
+        let mut uses = vec![0u32; program.var_count()];
+        for (index, eqn) in program.eqns().iter().enumerate() {
+            for var in eqn.inputs.iter().filter_map(Atom::var) {
+                if let Some(uses) = uses.get_mut(var.index()) {
+                    *uses += 1;
                 }
             }
-            Some(Form::Product {
-                factors,
-                output: labels(&output),
-                scale,
-            })
-        }
-        Axes::Sum {
-            coefficients,
-            operands,
-            output,
-        } => {
-            let terms = eqn.inputs.iter().zip(operands).zip(coefficients);
-            let terms = terms
-                .map(|((a, l), c)| (c, a.clone(), labels(&l)))
-                .collect();
-            Some(Form::Sum {
-                terms,
-                output: labels(&output),
-            })
-        }
-    }
-}
-
-/// The components of values that each variable is made of, and nothing else; `None` for variables made of other things too.
-fn components(j: &Jaxpr) -> Vec<FxHashMap<u64, u64>> {
-    let mut made: Vec<FxHashMap<u64, u64>> = vec![FxHashMap::default(); j.var_count()];
-    for eqn in j.eqns() {
-        let mut of: FxHashMap<u64, u64> = FxHashMap::default();
-        for v in eqn.inputs.iter().filter_map(Atom::var) {
-            for (value, fields) in made.get(v.index()).into_iter().flatten() {
-                *of.entry(*value).or_default() |= fields;
-            }
-        }
-        if let Op::Component(c) = &eqn.op
-            && let Some(field) = c.field
-        {
-            *of.entry(c.value).or_default() |= 1 << field.min(63);
-        }
-        if of.is_empty() {
-            continue;
-        }
-        for v in &eqn.outputs {
-            if let Some(slot) = made.get_mut(v.index()) {
-                *slot = of.clone();
-            }
-        }
-    }
-    made
-}
-
-/// The marks of one value: each component or other ingredient of its definition, with the value's axes that come from each of
-/// its axes.
-struct Definition {
-    aval: Aval,
-    allow_materialise: bool,
-    ingredients: Vec<(Var, u64, SmallVec<[u32; 4]>)>,
-}
-
-/// A program taken apart.
-pub struct Parts {
-    /// The islands that something may be gained from.
-    pub islands: Vec<Island>,
-}
-
-/// Take a program apart. Its calls have been inlined and its dead code is gone.
-pub fn import(j: &Jaxpr) -> Parts {
-    let made = components(j);
-    let tainted = |v: Var| made.get(v.index()).is_some_and(|m| !m.is_empty());
-    let forms: Vec<Option<Form>> = j
-        .eqns()
-        .iter()
-        .map(|e| form(j, e, e.inputs.iter().filter_map(Atom::var).any(tainted)))
-        .collect();
-    let mut producer: Vec<Option<usize>> = vec![None; j.var_count()];
-    for (i, e) in j.eqns().iter().enumerate() {
-        for v in &e.outputs {
-            if let Some(slot) = producer.get_mut(v.index()) {
-                *slot = Some(i);
-            }
-        }
-    }
-    let definitions = definitions(j, &forms, &producer, &made);
-    let groups = groups(j, &forms, &producer);
-    let mut islands = vec![];
-    for members in groups {
-        let contractions = members
-            .iter()
-            .filter(|i| matches!(j.eqns().get(**i).map(|e| &e.op), Some(Op::DotGeneral(_))));
-        let marked = members
-            .iter()
-            .any(|i| matches!(j.eqns().get(*i).map(|e| &e.op), Some(Op::Component(_))));
-        if marked || contractions.count() >= 2 {
-            islands.push(island(j, &members, &forms, &definitions));
-        }
-    }
-    Parts { islands }
-}
-
-/// Equations of algebra that share a result, by number, ascending; the groups by their first equation.
-fn groups(j: &Jaxpr, forms: &[Option<Form>], producer: &[Option<usize>]) -> Vec<Vec<usize>> {
-    let mut parent: Vec<usize> = (0..forms.len()).collect();
-    fn find(parent: &mut [usize], mut i: usize) -> usize {
-        while parent[i] != i {
-            parent[i] = parent[parent[i]];
-            i = parent[i];
-        }
-        i
-    }
-    for (i, e) in j.eqns().iter().enumerate() {
-        if forms.get(i).is_none_or(Option::is_none) {
-            continue;
-        }
-        for v in e.inputs.iter().filter_map(Atom::var) {
-            let Some(k) = producer.get(v.index()).copied().flatten() else {
+            let (Some(equation), Some(output)) = (&reading.equations[index], eqn.outputs.first())
+            else {
                 continue;
             };
-            if forms.get(k).is_some_and(Option::is_some) {
-                let (a, b) = (find(&mut parent, i), find(&mut parent, k));
-                parent[a.max(b)] = a.min(b);
+            let mut stays = inside[index] && !is_component(index);
+            for (var, _) in equation.operands() {
+                if unformed[var.index()] {
+                    touched[index] = true;
+                    stays |= !equation.sums_over(var);
+                }
+            }
+            unformed[output.index()] = stays;
+        }
+        for var in program.outs().iter().filter_map(Atom::var) {
+            if let Some(uses) = uses.get_mut(var.index()) {
+                *uses += 1;
             }
         }
-    }
-    let mut members: Vec<Vec<usize>> = vec![vec![]; forms.len()];
-    for (i, f) in forms.iter().enumerate() {
-        if f.is_some() {
-            let root = find(&mut parent, i);
-            members[root].push(i);
-        }
-    }
-    members.retain(|m| !m.is_empty());
-    members
-}
 
-/// For each value whose definition the program holds, what the definition is made of.
-fn definitions(
-    j: &Jaxpr,
-    forms: &[Option<Form>],
-    producer: &[Option<usize>],
-    made: &[FxHashMap<u64, u64>],
-) -> FxHashMap<u64, Definition> {
-    let mut found: FxHashMap<u64, Definition> = FxHashMap::default();
-    for eqn in j.eqns() {
-        let Op::Component(c) = &eqn.op else { continue };
-        let (None, Some(x), false) = (c.field, eqn.inputs.first(), found.contains_key(&c.value))
-        else {
-            continue;
+        let mut sets = Sets::new(count);
+        for (index, eqn) in program.eqns().iter().enumerate() {
+            let Some(kind) = kinds[index] else { continue };
+            for var in eqn.inputs.iter().filter_map(Atom::var) {
+                let Some((maker, _)) = reading.algebra(var) else {
+                    continue;
+                };
+                let Some(made_by) = kinds[maker] else {
+                    continue;
+                };
+                let joins = unformed[var.index()]
+                    || inside[maker]
+                    || match (made_by, kind) {
+                        (Kind::Elementwise, _) | (_, Kind::Elementwise) => {
+                            touched[index] && matches!(made_by, Kind::Broadcast | Kind::View)
+                        }
+                        (Kind::Broadcast, _) => {
+                            touched[index] || matches!(kind, Kind::Contraction | Kind::View)
+                        }
+                        (_, Kind::Broadcast) => touched[index],
+                        (Kind::Sum, Kind::Sum) => uses[var.index()] == 1,
+                        (Kind::Sum, _) => false,
+                        (Kind::Contraction | Kind::View | Kind::Reduction, _) => true,
+                    };
+                if joins {
+                    sets.join(maker, index);
+                }
+            }
+        }
+
+        // A group is worth it if it holds a definition, or two contractions.
+        let mut worth: FxHashMap<usize, u32> = FxHashMap::default();
+        for index in 0..count {
+            let weight = match kinds[index] {
+                _ if inside[index] => 2,
+                Some(Kind::Contraction) => 1,
+                _ => continue,
+            };
+            *worth.entry(sets.find(index)).or_insert(0) += weight;
+        }
+        let mut groups = Groups {
+            members: Vec::new(),
+            group_of: vec![u32::MAX; count],
         };
-        let aval = j.atom_aval(x).clone();
-        let mut origins: FxHashMap<Var, SmallVec<[u32; 4]>> = FxHashMap::default();
-        if let Atom::Var(v) = x {
-            origins.insert(*v, (0..aval.ndim()).map(|i| 1 << i.min(31)).collect());
-        }
-        // Equations are visited from the last to the first: a variable's origins are complete before its own equation is.
-        let mut ingredients = vec![];
-        for (i, e) in j.eqns().iter().enumerate().rev() {
-            let Some(own) = e.outputs.first().and_then(|v| origins.get(v)).cloned() else {
-                continue;
-            };
-            let out = e.outputs[0];
-            let is_component =
-                matches!(&e.op, Op::Component(d) if d.value == c.value && d.field.is_some());
-            let fields = |v: Var| {
-                made.get(v.index())
-                    .and_then(|m| m.get(&c.value))
-                    .copied()
-                    .unwrap_or(0)
-            };
-            if is_component {
-                ingredients.push((out, fields(out), own));
+        let mut numbers: FxHashMap<usize, u32> = FxHashMap::default();
+        for index in 0..count {
+            let set = sets.find(index);
+            if kinds[index].is_none() || worth.get(&set).is_none_or(|worth| *worth < 2) {
                 continue;
             }
-            match forms.get(i).and_then(Option::as_ref) {
-                None => ingredients.push((out, fields(out), own)),
-                Some(form) => spread(j, form, &own, &mut origins),
-            }
+            let number = *numbers.entry(set).or_insert_with(|| {
+                groups.members.push(Vec::new());
+                groups.members.len() as u32 - 1
+            });
+            groups.group_of[index] = number;
+            groups.members[number as usize].push(index);
         }
-        // What no equation makes: inputs and captured arrays that the definition uses besides its components.
-        for (v, own) in origins {
-            if producer.get(v.index()).copied().flatten().is_none() {
-                ingredients.push((v, 0, own));
-            }
-        }
-        ingredients.sort_by_key(|(v, _, _)| *v);
-        let allow_materialise = c.allow_materialise;
-        found.insert(
-            c.value,
-            Definition {
-                aval,
-                allow_materialise,
-                ingredients,
-            },
-        );
-    }
-    found
-}
-
-/// Pass the origins of a result on to the operands.
-fn spread(j: &Jaxpr, form: &Form, own: &[u32], origins: &mut FxHashMap<Var, SmallVec<[u32; 4]>>) {
-    let mut give = |a: &Atom, of: &dyn Fn(usize) -> u32| {
-        let Atom::Var(v) = a else { return };
-        let rank = j.aval(*v).ndim();
-        let entry = origins
-            .entry(*v)
-            .or_insert_with(|| SmallVec::from_elem(0, rank));
-        for (i, slot) in entry.iter_mut().enumerate() {
-            *slot |= of(i);
-        }
-    };
-    let through = |l: &Labels, output: &Labels, i: usize| {
-        let at = l
-            .get(i)
-            .and_then(|label| output.iter().position(|o| o == label));
-        at.and_then(|k| own.get(k).copied()).unwrap_or(0)
-    };
-    match form {
-        Form::Same(a) => give(a, &|i| own.get(i).copied().unwrap_or(0)),
-        Form::Product {
-            factors, output, ..
-        } => {
-            for (a, l) in factors {
-                give(a, &|i| through(l, output, i));
-            }
-        }
-        Form::Sum { terms, output } => {
-            for (_, a, l) in terms {
-                give(a, &|i| through(l, output, i));
-            }
-        }
+        groups
     }
 }
 
-/// Builds one island.
-struct Builder<'j> {
-    j: &'j Jaxpr,
+/// Disjoint sets of equations.
+struct Sets(Vec<usize>);
+
+impl Sets {
+    fn new(count: usize) -> Sets {
+        Sets((0..count).collect())
+    }
+
+    fn find(&mut self, index: usize) -> usize {
+        let mut root = index;
+        while self.0[root] != root {
+            self.0[root] = self.0[self.0[root]];
+            root = self.0[root];
+        }
+        root
+    }
+
+    fn join(&mut self, a: usize, b: usize) {
+        let (a, b) = (self.find(a), self.find(b));
+        self.0[a.max(b)] = a.min(b);
+    }
+}
+
+struct Builder<'a> {
+    reading: &'a Reading<'a>,
     island: Island,
     step_of: FxHashMap<Var, u32>,
 }
 
 impl Builder<'_> {
-    fn push(&mut self, operation: Operation, shape: &[usize], equation: usize) -> u32 {
-        self.island.stands_for.push(equation);
-        self.island
-            .problem
-            .push(operation, Shape::from_slice(shape))
-    }
-
-    /// The step of a variable: a leaf, if no equation of the island makes it.
-    fn step(&mut self, v: Var, equation: usize) -> u32 {
-        if let Some(s) = self.step_of.get(&v) {
-            return *s;
+    fn build(mut self, definitions: &[Definition], outside: &[bool]) -> Island {
+        let program = self.reading.program;
+        let eqns = std::mem::take(&mut self.island.eqns);
+        for &index in &eqns {
+            let eqn = &program.eqns()[index];
+            let (Some(equation), Some(output)) =
+                (&self.reading.equations[index], eqn.outputs.first().copied())
+            else {
+                continue;
+            };
+            let step = self.step(index, equation, output);
+            self.step_of.insert(output, step);
+            if outside.get(output.index()).copied().unwrap_or(false) {
+                self.island.roots.push(output);
+                self.island.problem.roots.push(step);
+            }
         }
-        let shape = Dims::from_slice(&self.j.aval(v).shape);
-        self.island.stands_for.push(equation);
-        let s = self.island.problem.leaf(&shape);
-        self.island.leaves.push(v);
-        self.step_of.insert(v, s);
-        s
+        for definition in definitions {
+            if eqns.binary_search(&definition.eqn).is_ok() {
+                self.value(definition);
+            }
+        }
+        self.island.eqns = eqns;
+        self.order_leaves();
+        self.island
     }
 
-    /// The number one, of rank 0.
-    fn one(&mut self, equation: usize) -> u32 {
-        let operation = Operation::Product {
-            operands: SmallVec::new(),
-            output: Labels::new(),
-        };
-        self.push(operation, &[], equation)
+    fn push(&mut self, index: usize, operation: Operation, shape: Shape) -> u32 {
+        self.island.origin.push(index);
+        self.island.problem.push(operation, shape)
     }
 
-    fn equation(&mut self, number: usize, out: Var, form: &Form) {
-        let shape = Dims::from_slice(&self.j.aval(out).shape);
-        let step = match form {
-            Form::Same(Atom::Var(v)) => self.step(*v, number),
-            Form::Same(Atom::Lit(l)) => self.literal(l, number),
-            Form::Product {
-                factors,
+    fn shape(&self, var: Var) -> Shape {
+        Shape::from_slice(&self.reading.program.aval(var).shape)
+    }
+
+    /// The step of a variable; a leaf if it is made elsewhere.
+    fn operand(&mut self, index: usize, var: Var) -> u32 {
+        match self.step_of.get(&var) {
+            Some(step) => *step,
+            None => {
+                let step = self.leaf(index, var);
+                self.step_of.insert(var, step);
+                step
+            }
+        }
+    }
+
+    fn leaf(&mut self, index: usize, var: Var) -> u32 {
+        let leaf = self.island.leaves.len() as u32;
+        let shape = self.shape(var);
+        self.island.leaves.push(var);
+        self.island.problem.leaves.push(Leaf {
+            shape: shape.clone(),
+            after: SmallVec::new(),
+        });
+        self.push(index, Operation::Leaf(leaf), shape)
+    }
+
+    fn step(&mut self, index: usize, equation: &Equation, output: Var) -> u32 {
+        let eqn = &self.reading.program.eqns()[index];
+        if let Some(source) = equation.identity() {
+            // A component is a leaf of its own, apart from other uses of the same array.
+            let marks = mark(eqn).is_some_and(|mark| mark.field.is_some());
+            if !marks {
+                return self.operand(index, source);
+            }
+            return match self.step_of.get(&source) {
+                None => self.leaf(index, source),
+                Some(step) => match self.island.problem.steps[*step as usize].operation {
+                    Operation::Leaf(leaf) => self.leaf(index, self.island.leaves[leaf as usize]),
+                    _ => *step,
+                },
+            };
+        }
+        let shape = self.shape(output);
+        match equation {
+            Equation::Product {
+                coefficient,
+                operands,
                 output,
-                scale,
             } => {
-                let operands = factors
+                let operands = operands
                     .iter()
-                    .filter_map(|(a, l)| Some((self.step(a.var()?, number), l.clone())))
+                    .map(|(var, labels)| (self.operand(index, *var), labels.clone()))
                     .collect();
-                let operation = Operation::Product {
+                let product = Operation::Product {
                     operands,
                     output: output.clone(),
                 };
-                let product = self.push(operation, &shape, number);
-                if *scale == 1.0 {
-                    product
-                } else {
-                    let terms =
-                        SmallVec::from_iter([(Coefficient(*scale), product, output.clone())]);
-                    self.push(
-                        Operation::Sum {
-                            terms,
-                            output: output.clone(),
-                        },
-                        &shape,
-                        number,
-                    )
+                let step = self.push(index, product, shape.clone());
+                if *coefficient == 1.0 {
+                    return step;
                 }
+                let terms =
+                    SmallVec::from_iter([(Coefficient(*coefficient), step, output.clone())]);
+                let output = output.clone();
+                self.push(index, Operation::Sum { terms, output }, shape)
             }
-            Form::Sum { terms, output } => {
+            Equation::Sum { terms, output } => {
                 let terms = terms
                     .iter()
-                    .map(|(c, a, l)| match a {
-                        Atom::Var(v) => (Coefficient(*c), self.step(*v, number), l.clone()),
-                        Atom::Lit(lit) => {
-                            let c = c * real(lit).unwrap_or(f64::NAN);
-                            (Coefficient(c), self.one(number), Labels::new())
-                        }
+                    .map(|(coefficient, var, labels)| {
+                        let step = match var {
+                            Some(var) => self.operand(index, *var),
+                            None => self.one(index),
+                        };
+                        (Coefficient(*coefficient), step, labels.clone())
                     })
                     .collect();
-                self.push(
-                    Operation::Sum {
-                        terms,
-                        output: output.clone(),
-                    },
-                    &shape,
-                    number,
-                )
+                let output = output.clone();
+                self.push(index, Operation::Sum { terms, output }, shape)
             }
-        };
-        self.step_of.insert(out, step);
-    }
-
-    fn literal(&mut self, l: &Literal, number: usize) -> u32 {
-        let one = self.one(number);
-        let c = Coefficient(real(l).unwrap_or(f64::NAN));
-        let terms = SmallVec::from_iter([(c, one, Labels::new())]);
-        self.push(
-            Operation::Sum {
-                terms,
-                output: Labels::new(),
-            },
-            &[],
-            number,
-        )
-    }
-}
-
-fn island(
-    j: &Jaxpr,
-    members: &[usize],
-    forms: &[Option<Form>],
-    definitions: &FxHashMap<u64, Definition>,
-) -> Island {
-    let itemsize = members
-        .first()
-        .and_then(|i| j.eqns().get(*i)?.outputs.first())
-        .map_or(4, |v| j.aval(*v).dtype.size() as u32);
-    let mut b = Builder {
-        j,
-        island: Island {
-            problem: Problem::new(itemsize),
-            leaves: vec![],
-            roots: vec![],
-            equations: members.to_vec(),
-            stands_for: vec![],
-            values: vec![],
-        },
-        step_of: FxHashMap::default(),
-    };
-    let mut made: FxHashSet<Var> = FxHashSet::default();
-    let mut values: Vec<u64> = vec![];
-    for i in members {
-        let (Some(eqn), Some(Some(form))) = (j.eqns().get(*i), forms.get(*i)) else {
-            continue;
-        };
-        let Some(out) = eqn.outputs.first().copied() else {
-            continue;
-        };
-        b.equation(*i, out, form);
-        made.insert(out);
-        if let Some(c) = eqn.op.get::<Component>()
-            && !values.contains(&c.value)
-        {
-            values.push(c.value);
         }
     }
-    // What is needed outside: by other equations, or as a result.
-    let inside: FxHashSet<usize> = members.iter().copied().collect();
-    let outside = j
-        .eqns()
-        .iter()
-        .enumerate()
-        .filter(|(i, _)| !inside.contains(i));
-    let wanted: FxHashSet<Var> = outside
-        .flat_map(|(_, e)| e.inputs.iter().filter_map(Atom::var))
-        .chain(j.outs().iter().filter_map(Atom::var))
-        .collect();
-    for i in members {
-        if let Some(v) = j.eqns().get(*i).and_then(|e| e.outputs.first())
-            && wanted.contains(v)
-            && let Some(step) = b.step_of.get(v)
-        {
-            b.island.roots.push(*v);
-            b.island.problem.roots.push(*step);
-        }
-    }
-    for value in values {
-        let Some(d) = definitions.get(&value) else {
-            continue;
+
+    fn one(&mut self, index: usize) -> u32 {
+        let number = Operation::Product {
+            operands: SmallVec::new(),
+            output: Labels::new(),
         };
-        let number = b.island.problem.values.len() as u32;
-        let axes = d.aval.shape.iter().enumerate().filter(|(_, n)| **n > 1);
-        b.island.problem.values.push(Value {
-            axes: axes.fold(0, |bits, (i, _)| bits | 1 << i.min(31)),
-            allow_materialise: d.allow_materialise,
-        });
-        b.island.values.push(value);
-        for (v, components, origins) in &d.ingredients {
-            if let Some(step) = b.step_of.get(v) {
-                b.island.problem.marks.push(Mark {
+        self.push(index, number, Shape::new())
+    }
+
+    /// Marks the steps of a definition.
+    fn value(&mut self, definition: &Definition) {
+        let problem = &mut self.island.problem;
+        let value = problem.values.len() as u32;
+        problem.values.push(definition.value.clone());
+        self.island.values.push(definition.eqn);
+        for member in &definition.members {
+            if let Some(step) = self.step_of.get(&member.var) {
+                problem.marks.push(Mark {
                     step: *step,
-                    value: number,
-                    components: *components,
-                    origins: origins.clone(),
+                    value,
+                    components: member.components,
+                    origins: member.origins.clone(),
                 });
             }
         }
     }
-    order(j, &mut b.island, &made);
-    b.island
-}
 
-/// Say of each leaf which roots must be there before it: those that the equations outside compute it from.
-fn order(j: &Jaxpr, island: &mut Island, made: &FxHashSet<Var>) {
-    let roots: FxHashMap<Var, u32> = island
-        .roots
-        .iter()
-        .enumerate()
-        .map(|(i, v)| (*v, i as u32))
-        .collect();
-    let mut after: FxHashMap<Var, SmallVec<[u32; 2]>> = FxHashMap::default();
-    for e in j.eqns() {
-        let inside = e.outputs.first().is_some_and(|v| made.contains(v));
-        let mut all: SmallVec<[u32; 2]> = SmallVec::new();
-        for v in e.inputs.iter().filter_map(Atom::var) {
-            all.extend(after.get(&v).into_iter().flatten().copied());
-            if !inside {
-                all.extend(roots.get(&v).copied());
+    /// Notes which leaves come out of which roots, through equations outside of the island.
+    fn order_leaves(&mut self) {
+        let program = self.reading.program;
+        let makers: SmallVec<[Option<usize>; 8]> = self
+            .island
+            .leaves
+            .iter()
+            .map(|var| self.reading.producer(*var))
+            .collect();
+        let first = self.island.roots.first();
+        let first = first.and_then(|root| self.reading.producer(*root));
+        let last = makers.iter().copied().flatten().max();
+        let (Some(first), Some(last)) = (first, last) else {
+            return;
+        };
+        if last < first {
+            return;
+        }
+        let mut depends: FxHashMap<Var, SmallVec<[u32; 2]>> = FxHashMap::default();
+        for (number, root) in self.island.roots.iter().enumerate() {
+            depends.insert(*root, SmallVec::from_iter([number as u32]));
+        }
+        for (index, eqn) in program.eqns().iter().enumerate().take(last + 1).skip(first) {
+            if self.island.eqns.binary_search(&index).is_ok() {
+                continue;
+            }
+            let mut all: SmallVec<[u32; 2]> = SmallVec::new();
+            for var in eqn.inputs.iter().filter_map(Atom::var) {
+                if let Some(roots) = depends.get(&var) {
+                    all.extend(roots.iter().copied());
+                }
+            }
+            if !all.is_empty() {
+                all.sort_unstable();
+                all.dedup();
+                for var in &eqn.outputs {
+                    depends.insert(*var, all.clone());
+                }
             }
         }
-        if all.is_empty() {
-            continue;
-        }
-        all.sort_unstable();
-        all.dedup();
-        for v in &e.outputs {
-            after.insert(*v, all.clone());
-        }
-    }
-    for (v, leaf) in island.leaves.iter().zip(&mut island.problem.leaves) {
-        if let Some(all) = after.get(v) {
-            leaf.after = all.clone();
+        for (leaf, var) in self
+            .island
+            .problem
+            .leaves
+            .iter_mut()
+            .zip(&self.island.leaves)
+        {
+            if let Some(roots) = depends.get(var)
+                && !self.island.roots.contains(var)
+            {
+                leaf.after.clone_from(roots);
+            }
         }
     }
 }

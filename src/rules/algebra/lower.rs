@@ -33,8 +33,10 @@ const LARGEST_SUM: usize = 16;
 pub struct Refusal {
     /// The root (index into [`Problem::roots`]) that cannot be had.
     pub root: usize,
-    /// The step that would have to be formed. It equals the value, or part of it, or a sum with it.
+    /// The step that would have to be formed.
     pub step: u32,
+    /// Whether that step is nothing but the value's own content; otherwise it mixes the value with something else.
+    pub step_is_content: bool,
     /// The value that would be materialised.
     pub value: Option<u32>,
     /// The step mixes the value with other things in so many ways that they were not all tried.
@@ -288,6 +290,7 @@ pub fn lower(problem: &Problem, built: &mut Built) -> Result<Plan, Refusal> {
                 return Err(Refusal {
                     root,
                     step: formal.since.unwrap_or(step),
+                    step_is_content: formal.since.is_none(),
                     value: formal.value,
                     too_large: formal.too_large,
                 });

@@ -3,20 +3,23 @@
 pub mod analysis;
 pub mod construct;
 pub mod cost;
+mod definition;
+mod equation;
 pub mod exact;
-pub mod export;
+mod export;
 pub mod extract;
-pub mod import;
+mod import;
 pub mod language;
 pub mod lower;
+mod memo;
 pub mod network;
 pub mod plan;
 pub mod problem;
-mod rewrite;
+mod program;
 pub mod rules;
 pub mod solve;
 
-pub(crate) use rewrite::rewrite;
-
 #[cfg(test)]
 mod tests;
+
+pub(crate) use program::rewrite;
