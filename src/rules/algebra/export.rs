@@ -445,7 +445,13 @@ impl Writer<'_> {
                 .chain(own(b, a))
                 .collect()
         };
-        let (a, b) = match order(&right, &left).as_slice() == wanted {
+        // The order that is wanted; if both are, the tensor with more axes first, as one writes a matrix and a vector.
+        let fits = |a: &Factor, b: &Factor| order(a, b).as_slice() == wanted;
+        let turned = match (fits(&left, &right), fits(&right, &left)) {
+            (true, true) => right.labels.len() > left.labels.len(),
+            (_, turned) => turned,
+        };
+        let (a, b) = match turned {
             true => (&right, &left),
             false => (&left, &right),
         };

@@ -42,6 +42,7 @@ pub(super) fn islands(program: &Jaxpr) -> Vec<Island> {
         let builder = Builder {
             reading: &reading,
             step_of: FxHashMap::default(),
+            component_of: FxHashMap::default(),
             island: Island {
                 problem: Problem::new(itemsize(program, &eqns)),
                 eqns,
@@ -149,6 +150,16 @@ impl Groups {
         }
 
         let mut sets = Sets::new(count);
+        // A definition may stand there more than once, but it is about the same components.
+        let mut first_of: FxHashMap<u64, usize> = FxHashMap::default();
+        for (index, eqn) in program.eqns().iter().enumerate() {
+            if inside[index]
+                && let Some(mark) = mark(eqn)
+            {
+                let first = *first_of.entry(mark.value).or_insert(index);
+                sets.join(first, index);
+            }
+        }
         for (index, eqn) in program.eqns().iter().enumerate() {
             let Some(kind) = kinds[index] else { continue };
             for var in eqn.inputs.iter().filter_map(Atom::var) {
@@ -236,6 +247,8 @@ struct Builder<'a> {
     reading: &'a Reading<'a>,
     island: Island,
     step_of: FxHashMap<Var, u32>,
+    /// The leaf of each component, by its array, value and number.
+    component_of: FxHashMap<(Var, u64, u32), u32>,
 }
 
 impl Builder<'_> {
@@ -302,17 +315,23 @@ impl Builder<'_> {
         let eqn = &self.reading.program.eqns()[index];
         if let Some(source) = equation.identity() {
             // A component is a leaf of its own, apart from other uses of the same array.
-            let marks = mark(eqn).is_some_and(|mark| mark.field.is_some());
-            if !marks {
+            let component = mark(eqn).and_then(|mark| Some((mark.value, mark.field?)));
+            let Some((value, field)) = component else {
                 return self.operand(index, source);
-            }
-            return match self.step_of.get(&source) {
-                None => self.leaf(index, source),
+            };
+            let source = match self.step_of.get(&source) {
+                None => source,
                 Some(step) => match self.island.problem.steps[*step as usize].operation {
-                    Operation::Leaf(leaf) => self.leaf(index, self.island.leaves[leaf as usize]),
-                    _ => *step,
+                    Operation::Leaf(leaf) => self.island.leaves[leaf as usize],
+                    _ => return *step,
                 },
             };
+            if let Some(step) = self.component_of.get(&(source, value, field)) {
+                return *step;
+            }
+            let step = self.leaf(index, source);
+            self.component_of.insert((source, value, field), step);
+            return step;
         }
         let shape = self.shape(output);
         match equation {

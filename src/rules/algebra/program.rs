@@ -262,7 +262,7 @@ fn refused(program: &Jaxpr, island: &Island, refusal: &Refusal) -> Error {
         Some(eqn) => {
             let operands: Vec<_> = eqn.inputs.iter().map(|a| program.atom_aval(a)).collect();
             Error::refused(format!(
-                "`{}` needs the array that {what} stands for, which must not be formed",
+                "refusing to materialise {what}: `{}` needs the array that it equals",
                 eqn.op.name()
             ))
             .at(eqn.at)
@@ -270,9 +270,10 @@ fn refused(program: &Jaxpr, island: &Island, refusal: &Refusal) -> Error {
         }
         None => {
             let error = Error::refused(format!(
-                "the array that {what} stands for is a result, and it must not be formed"
+                "refusing to materialise {what}: the array that it equals is a result"
             ));
-            match own {
+            let maker = |eqn: &&Eqn| root.is_some_and(|root| eqn.outputs.contains(&root));
+            match program.eqns().iter().find(maker) {
                 Some(eqn) => error.at(eqn.at),
                 None => error,
             }
@@ -283,7 +284,6 @@ fn refused(program: &Jaxpr, island: &Island, refusal: &Refusal) -> Error {
         false => error,
     };
     error.note(
-        "products, sums over an axis and the like are computed from its components; for anything else, \
-         `allow_materialise = true` lets a plan form the array",
+        "set `allow_materialise` on the value to allow it, or write the program as products with it",
     )
 }
