@@ -191,8 +191,8 @@ impl Groups {
 
         // A group is worth it if it holds a definition, or two contractions.
         let mut worth: FxHashMap<usize, u32> = FxHashMap::default();
-        for index in 0..count {
-            let weight = match kinds[index] {
+        for (index, kind) in kinds.iter().enumerate() {
+            let weight = match kind {
                 _ if inside[index] => 2,
                 Some(Kind::Contraction) => 1,
                 _ => continue,
@@ -204,9 +204,9 @@ impl Groups {
             group_of: vec![u32::MAX; count],
         };
         let mut numbers: FxHashMap<usize, u32> = FxHashMap::default();
-        for index in 0..count {
+        for (index, kind) in kinds.iter().enumerate() {
             let set = sets.find(index);
-            if kinds[index].is_none() || worth.get(&set).is_none_or(|worth| *worth < 2) {
+            if kind.is_none() || worth.get(&set).is_none_or(|worth| *worth < 2) {
                 continue;
             }
             let number = *numbers.entry(set).or_insert_with(|| {
