@@ -5,11 +5,12 @@ mod support;
 
 use quaxide::{
     array::{
-        Convolution, Dims, Ellipsis, Index, IntoIndex, NewAxis, Pads, Slice, one_hot, sort_together,
+        Convolution, Dims, Ellipsis, Index, IntoIndex, NewAxis, Pads, Slice, linalg, one_hot,
+        sort_together,
     },
     op::{
         CumulativeKind, Gather, GatherDimensionNumbers, GatherScatterMode, Scatter,
-        ScatterDimensionNumbers, ScatterKind, Window, WindowReducer,
+        ScatterDimensionNumbers, ScatterKind, TriangularSolve, Window, WindowReducer,
     },
     prelude::*,
 };
@@ -677,4 +678,161 @@ fn windows_that_slide() {
     check(&golden, "avg_pool", NEAR, average);
     let largest: Case = Arc::new(|x| Ok(vec![x[0].max_pool([3, 2], [2, 1], Pads::Valid)]));
     check(&golden, "max_pool", NEAR, largest);
+}
+
+#[test]
+fn linear_algebra() {
+    let golden = Golden::open("index");
+    let transposed = |x: &Array| x.swapaxes(-1, -2);
+    let spectral: Case = Arc::new(move |x| {
+        let [w, v] = linalg::eigh(&(&x[0] + transposed(&x[0])))?;
+        let y = (&v * w.sin().expand_dims(-2)).matmul(&transposed(&v));
+        // The matrix is made symmetric twice: the derivative is the same.
+        Ok(vec![w, y])
+    });
+    let singular: Case = Arc::new(|x| {
+        let [u, s, vh] = linalg::svd(&x[0], false)?;
+        let y = (&u * s.sin().expand_dims(-2)).matmul(&vh);
+        Ok(vec![s, y])
+    });
+    let lu: Case = Arc::new(|x| Ok(linalg::lu(&x[0])?.to_vec()));
+    let qr: Case = Arc::new(|x| Ok(linalg::qr(&x[0], false)?.to_vec()));
+    for label in ["one", "several"] {
+        let positive: Case = Arc::new(move |x| {
+            let n = x[0].shape().last().copied().unwrap_or(0);
+            let a = x[0].matmul(&transposed(&x[0])) + Array::eye(n, x[0].dtype()?) * 2.0;
+            Ok(vec![linalg::cholesky(&a)])
+        });
+        check(&golden, &format!("cholesky/{label}"), SUMS, positive);
+        check(&golden, &format!("lu/{label}"), SUMS, lu.clone());
+        check(&golden, &format!("qr/{label}"), SUMS, qr.clone());
+        check(
+            &golden,
+            &format!("inv/{label}"),
+            SUMS,
+            Arc::new(|x| Ok(vec![linalg::inv(&x[0])])),
+        );
+        check(
+            &golden,
+            &format!("det/{label}"),
+            SUMS,
+            Arc::new(|x| Ok(vec![linalg::det(&x[0])])),
+        );
+        let logarithm: Case = Arc::new(|x| Ok(linalg::slogdet(&x[0])?.to_vec()));
+        check(&golden, &format!("slogdet/{label}"), SUMS, logarithm);
+        check(&golden, &format!("eigh/{label}"), SUMS, spectral.clone());
+        check(&golden, &format!("svd/{label}"), SUMS, singular.clone());
+    }
+    for label in ["high", "wide"] {
+        check(&golden, &format!("lu/{label}"), SUMS, lu.clone());
+        check(&golden, &format!("qr/{label}"), SUMS, qr.clone());
+        check(&golden, &format!("svd/{label}"), SUMS, singular.clone());
+        let values: Case = Arc::new(|x| Ok(vec![linalg::svdvals(&x[0])]));
+        check(&golden, &format!("svdvals/{label}"), SUMS, values);
+        check(
+            &golden,
+            &format!("pinv/{label}"),
+            SUMS,
+            Arc::new(|x| Ok(vec![linalg::pinv(&x[0])])),
+        );
+    }
+    check(
+        &golden,
+        "qr/full",
+        SUMS,
+        Arc::new(|x| Ok(linalg::qr(&x[0], true)?.to_vec())),
+    );
+    let solve: Case = Arc::new(|x| Ok(vec![linalg::solve(&x[0], &x[1])]));
+    check(&golden, "solve/matrix", SUMS, solve.clone());
+    check(&golden, "solve/vector", SUMS, solve);
+    for bits in 0..16 {
+        let bit = |k: u32| bits >> (3 - k) & 1 == 1;
+        let how = TriangularSolve {
+            conjugate_a: false,
+            left_side: bit(0),
+            lower: bit(1),
+            transpose_a: bit(2),
+            unit_diagonal: bit(3),
+        };
+        let f: Case = Arc::new(move |x| Ok(vec![linalg::triangular_solve(&x[0], &x[1], how)]));
+        check(&golden, &format!("triangular/{bits:04b}"), SUMS, f);
+    }
+}
+
+#[test]
+fn complex_matrices_are_put_together_again() {
+    let adjoint = |x: &Array| x.swapaxes(-1, -2).conj();
+    let wave = |k: f64| {
+        (Array::arange(24, DType::F64) * k + 0.3)
+            .sin()
+            .reshape([2, 4, 3])
+    };
+    let x = wave(0.7)
+        + wave(1.9).astype(DType::C128) * Array::scalar(num_complex::Complex::new(0.0, 1.0));
+    let same = |name: &str, a: &Array, b: &Array| {
+        let error = (a - b).abs().max(()).item::<f64>().unwrap();
+        assert!(error < 1e-12, "{name}: {error}");
+    };
+    let diagonal = |s: &Array| s.expand_dims(-2).astype(DType::C128);
+    for (name, x) in [("high", x.clone()), ("wide", adjoint(&x))] {
+        for full in [false, true] {
+            let [q, r] = linalg::qr(&x, full).unwrap();
+            same(name, &q.matmul(&r), &x);
+            let k = q.shape()[2];
+            same(
+                "orthonormal",
+                &adjoint(&q).matmul(&q),
+                &Array::eye(k, DType::C128).broadcast_to([2, k, k]),
+            );
+        }
+        let [u, s, vh] = linalg::svd(&x, false).unwrap();
+        same(name, &(u * diagonal(&s)).matmul(&vh), &x);
+        let [u, _, _] = linalg::svd(&x, true).unwrap();
+        let k = u.shape()[2];
+        same(
+            "orthonormal",
+            &adjoint(&u).matmul(&u),
+            &Array::eye(k, DType::C128).broadcast_to([2, k, k]),
+        );
+    }
+    let a = adjoint(&x).matmul(&x) + Array::eye(3, DType::C128);
+    let l = linalg::cholesky(&a);
+    same("cholesky", &l.matmul(&adjoint(&l)), &a);
+    let [w, v] = linalg::eigh(&a).unwrap();
+    same("eigh", &(&v * diagonal(&w)).matmul(&adjoint(&v)), &a);
+    let b = adjoint(&x);
+    same("solve", &a.matmul(&linalg::solve(&a, &b)), &b);
+    let [sign, size] = linalg::slogdet(&a).unwrap();
+    same(
+        "slogdet",
+        &(sign * size.exp().astype(DType::C128)),
+        &linalg::det(&a),
+    );
+}
+
+#[test]
+fn matrices_without_full_rank() {
+    let x = Array::from([[1f64, 2., 3.], [2., 4., 6.], [1., 1., 1.]]);
+    let [u, s, vh] = linalg::svd(&x, false).unwrap();
+    assert!(s.to_vec::<f64>().unwrap()[2] < 1e-15);
+    for q in [u, vh] {
+        let error = (q.matmul(&q.t()) - Array::eye(3, DType::F64)).abs().max(());
+        assert!(error.item::<f64>().unwrap() < 1e-14);
+    }
+    // The determinant's derivative is the matrix of cofactors, of rank 1 here.
+    let g = grad(|x: &Array| linalg::det(x))(&x).unwrap();
+    assert_eq!(
+        g.to_vec::<f64>().unwrap(),
+        [-2.0, 4.0, -2.0, 1.0, -2.0, 1.0, 0.0, 0.0, 0.0]
+    );
+    let indefinite = Array::from([[1f32, 2.], [2., 1.]]);
+    let l = linalg::cholesky(&indefinite).to_vec::<f32>().unwrap();
+    assert!(l[0].is_nan() && l[3].is_nan());
+    let e = linalg::inv(&Array::ones([2, 3], DType::F32))
+        .ok()
+        .unwrap_err();
+    assert!(
+        e.to_string().contains("square") && e.to_string().contains("index.rs"),
+        "{e}"
+    );
 }

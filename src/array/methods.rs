@@ -554,7 +554,7 @@ impl Array {
 }
 
 /// Two operands in their joint element type.
-fn promoted(x: &Array, y: &Array) -> Result<(Array, Array)> {
+pub(super) fn promoted(x: &Array, y: &Array) -> Result<(Array, Array)> {
     let (a, b) = (x.aval()?, y.aval()?);
     if a.dtype == b.dtype {
         return Ok((x.clone(), y.clone()));

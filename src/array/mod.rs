@@ -7,6 +7,7 @@ mod convolution;
 mod display;
 pub(crate) mod dtype;
 mod index;
+pub mod linalg;
 mod methods;
 pub mod numpy;
 mod operators;

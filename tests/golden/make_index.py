@@ -207,6 +207,50 @@ for kind, init, op in (("sum", 0.0, lax.add), ("max", -np.inf, lax.max), ("min",
 case("avg_pool", lambda x: lax.reduce_window(x, 0.0, lax.add, (1, 2, 2), (1, 2, 2), "SAME") / 4, wave((2, 5, 4)))
 case("max_pool", lambda x: lax.reduce_window(x, -np.inf, lax.max, (1, 3, 2), (1, 2, 1), "VALID"), wave((2, 5, 4)))
 
+# Linear algebra, on one matrix and on several; where signs or phases are free, through functions that they leave alone.
+A, B = wave((4, 4)), wave((4, 3), at=1.0)
+SEVERAL = wave((2, 3, 3), k=1.1)
+spd = lambda a: a @ a.mT + 2 * jnp.eye(a.shape[-1], dtype=jnp.float32)
+for label, a in (("one", A), ("several", SEVERAL)):
+    case(f"cholesky/{label}", lambda a: jnp.linalg.cholesky(spd(a)), a)
+    case(f"lu/{label}", lambda a: lax.linalg.lu(a), a)
+    case(f"qr/{label}", lambda a: jnp.linalg.qr(a), a)
+    case(f"inv/{label}", lambda a: jnp.linalg.inv(a), a)
+    case(f"det/{label}", lambda a: jnp.linalg.det(a), a)
+    case(f"slogdet/{label}", lambda a: tuple(jnp.linalg.slogdet(a)), a)
+
+    def spectral(a):
+        w, v = jnp.linalg.eigh(a + a.mT)
+        return w, (v * jnp.sin(w)[..., None, :]) @ v.mT
+
+    def singular(a):
+        u, s, vh = jnp.linalg.svd(a, full_matrices=False)
+        return s, (u * jnp.sin(s)[..., None, :]) @ vh
+
+    case(f"eigh/{label}", spectral, a)
+    case(f"svd/{label}", singular, a)
+for label, shape in (("high", (5, 3)), ("wide", (3, 5))):
+    case(f"lu/{label}", lambda a: lax.linalg.lu(a), wave(shape))
+    case(f"qr/{label}", lambda a: jnp.linalg.qr(a), wave(shape))
+    case(f"svd/{label}", singular, wave(shape))
+    case(f"svdvals/{label}", lambda a: jnp.linalg.svd(a, compute_uv=False), wave(shape))
+    case(f"pinv/{label}", lambda a: jnp.linalg.pinv(a), wave(shape))
+case("qr/full", lambda a: jnp.linalg.qr(a, mode="complete"), wave((5, 3)), grad=False)
+case("solve/matrix", lambda a, b: jnp.linalg.solve(a, b), A, B)
+case("solve/vector", lambda a, b: jnp.linalg.solve(a, b), A, B[:, 0])
+for left in (True, False):
+    for lower in (True, False):
+        for transpose in (True, False):
+            for unit in (True, False):
+                case(
+                    f"triangular/{left:d}{lower:d}{transpose:d}{unit:d}",
+                    lambda a, b: lax.linalg.triangular_solve(
+                        a, b, left_side=left, lower=lower, transpose_a=transpose, unit_diagonal=unit
+                    ),
+                    A + 3 * np.eye(4, dtype=np.float32),
+                    B if left else B.T,
+                )
+
 arrays = {k: np.array(v, order="C") for k, v in sorted(arrays.items())}
 path = HERE / "index.safetensors"
 save_file(arrays, path, metadata={"made_by": json.dumps(PINNED, sort_keys=True)})

@@ -68,6 +68,7 @@ impl Kernel {
             | Op::ReduceWindow(_)
             | Op::SelectAndGatherAdd(_)
             | Op::SelectAndScatterAdd(_)
+            | Op::Linalg(_)
             | Op::Gather(_)
             | Op::Scatter(_)
             | Op::Sort(_)

@@ -4,6 +4,7 @@ mod contract;
 mod conv;
 pub(super) mod elementwise;
 mod index;
+mod linalg;
 mod random;
 mod reduce;
 mod shape;
@@ -72,6 +73,7 @@ pub fn apply(op: &Op, x: &[Arc<Buffer>], results: &[Aval]) -> Result<Buffers> {
         Op::SelectAndScatterAdd(p) => {
             window::select_and_scatter_add(p, operand(0)?, operand(1)?, out?)?
         }
+        Op::Linalg(p) => return linalg::linalg(*p, x, results),
         Op::Sort(p) => return sort::sort(p, x, results),
         Op::TopK(p) => return sort::top_k(p, operand(0)?, results),
         Op::Cumulative(p) => sort::cumulative(p, operand(0)?, out?)?,

@@ -17,6 +17,7 @@ mod contract;
 mod conv;
 mod elementwise;
 mod index;
+mod linalg;
 mod random;
 mod reduce;
 mod shape;
@@ -30,6 +31,7 @@ pub use contract::*;
 pub use conv::*;
 pub use elementwise::*;
 pub use index::*;
+pub use linalg::*;
 pub use random::*;
 pub use reduce::*;
 pub use shape::*;
@@ -294,7 +296,7 @@ macro_rules! ops {
 }
 
 ops! {
-    inline { Unary, Binary, SelectN, StopGradient, DynamicUpdateSlice, Clamp, Threefry2x32, RandomGamma, Special }
+    inline { Unary, Binary, SelectN, StopGradient, DynamicUpdateSlice, Clamp, Threefry2x32, RandomGamma, Special, Linalg }
     boxed {
         IntegerPow, ConvertElementType, Component,
         Transpose, BroadcastInDim, Reshape, Iota, Reduce,
