@@ -45,7 +45,7 @@ fn loss(f: &Case, x: &Vec<Array>) -> Result<Array> {
         y.ok()?;
         if is_float(&y) {
             let weights = (Array::arange(y.size(), y.dtype()?) * 1.3).cos();
-            sum = sum + (&y * weights.reshape(y.shape())).sum(());
+            sum += (&y * weights.reshape(y.shape())).sum(());
         }
     }
     Ok(sum)

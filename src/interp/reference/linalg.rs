@@ -125,8 +125,7 @@ fn cholesky(a: &Matrix) -> Matrix {
             let sum: C = (0..j).map(|k| l.get(i, k) * l.get(j, k).conj()).sum();
             let rest = a.get(i, j) - sum;
             if i == j {
-                // Not `<=`: NaN is refused too.
-                if !(rest.re > 0.0) {
+                if rest.re.is_nan() || rest.re <= 0.0 {
                     return Matrix::new(n, n, vec![C::new(f64::NAN, f64::NAN); n * n]);
                 }
                 l.set(i, i, C::new(rest.re.sqrt(), 0.0));

@@ -222,7 +222,7 @@ impl Linalg {
         let mut omega = &below - adjoint(&below);
         if c.dtype().is_ok_and(DType::is_complex) {
             let on_diagonal = tril(&triu(&c, 0), 0);
-            omega = omega + (&on_diagonal - on_diagonal.conj()) * 0.5;
+            omega += (&on_diagonal - on_diagonal.conj()) * 0.5;
         }
         let rest = &c - &omega;
         let dq = q.matmul(&(omega - &c)) + tr;
@@ -285,11 +285,11 @@ impl Linalg {
         let inverse = row(&inverse).astype(a.dtype);
         if m > n {
             let tv = t.matmul(&v);
-            du = du + (&tv - u.matmul(&uh.matmul(&tv))) * &inverse;
+            du += (&tv - u.matmul(&uh.matmul(&tv))) * &inverse;
         }
         if n > m {
             let tu = adjoint(t).matmul(u);
-            dv = dv + (&tu - v.matmul(&vh.matmul(&tu))) * &inverse;
+            dv += (&tu - v.matmul(&vh.matmul(&tu))) * &inverse;
         }
         Ok((slope, Some([du, adjoint(&dv)])))
     }
