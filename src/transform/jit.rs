@@ -1,14 +1,14 @@
 //! `jit`, `make_jaxpr`, `eval_shape`.
 
 use super::{
-    Args, Call, DynTree, FlatArgs, Fun, Function, Tree, compile, function::function_name, rebuild,
-    run::Executable, stage, view,
+    Args, Call, DynTree, FlatArgs, Fun, Function, Tree, compile, function::function_name,
+    leaves_of, rebuild, run::Executable, stage, view,
 };
 use crate::{
     array::{Array, Aval},
     error::Result,
     trace::{self, Jaxpr, Program, bind_all, op::Jit},
-    tree::View,
+    tree::{Leaves, View},
 };
 use rustc_hash::FxHashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -55,7 +55,8 @@ pub fn eval_shape<'f, A: Args, F: Function<A> + Send + Sync + 'f>(f: F) -> Call<
 
 /// A function that is traced, rewritten and compiled once for each combination of argument types, and then runs from the cache.
 ///
-/// The cache is keyed on the structure of the arguments (static parts included) and on the types of their leaves.
+/// The cache is keyed on the structure of the arguments (static parts included) and on the types of their leaves. A symbolic zero
+/// stays one, on the way in and on the way out.
 ///
 /// ```
 /// use quaxide::prelude::*;
@@ -73,6 +74,8 @@ struct Key {
     structure: u64,
     view: View,
     avals: Vec<Aval>,
+    /// Which leaves are symbolic zeros: they are no variables, so that what they stand for costs nothing inside either.
+    zeros: Vec<usize>,
 }
 
 impl Key {
@@ -84,7 +87,8 @@ impl Key {
                 .avals
                 .iter()
                 .zip(&flat.leaves)
-                .all(|(a, x)| x.has_aval(a))
+                .enumerate()
+                .all(|(i, (a, x))| x.has_aval(a) && x.is_symbolic_zero() == self.zeros.contains(&i))
     }
 }
 
@@ -94,6 +98,8 @@ struct Entry {
     /// The arrays that the function captured.
     captured: Vec<Array>,
     like: Arc<dyn DynTree>,
+    /// The results that are symbolic zeros, by their place among all.
+    zeros: Vec<(usize, Aval)>,
     /// Made at the first call from outside of every trace.
     executable: OnceLock<Executable>,
 }
@@ -133,8 +139,30 @@ fn jit_dyn<'f>(name: &'static str, f: Fun<'f>) -> Fun<'f> {
                     structure: flat.structure,
                     view,
                     avals: flat.avals()?,
+                    zeros: places_of_zeros(&flat.leaves),
                 };
-                let (program, like) = stage(&f, args, &key.avals, None, view)?;
+                let (mut program, like) = if key.zeros.is_empty() {
+                    stage(&f, args, &key.avals, None, view)?
+                } else {
+                    stage(&keeping_zeros(&f, &key), args, &key.avals, None, view)?
+                };
+                let mut places = 0..;
+                program.invars.retain(|_| {
+                    let at = places.next();
+                    at.is_none_or(|at| !key.zeros.contains(&at))
+                });
+                let results = leaves_of(&*like, view);
+                let zeros = places_of_zeros(&results);
+                let mut places = 0..;
+                program.outs.retain(|_| {
+                    let at = places.next();
+                    at.is_none_or(|at| !zeros.contains(&at))
+                });
+                let zeros = zeros.into_iter().filter_map(|at| {
+                    let aval = results.get(at)?.aval().ok()?;
+                    Some((at, aval.strong()))
+                });
+                let zeros = zeros.collect();
                 let (program, captured) = program.close();
                 // A program that captured a variable of an enclosing trace belongs to that trace.
                 let keep = !captured.iter().any(Array::is_traced);
@@ -144,6 +172,7 @@ fn jit_dyn<'f>(name: &'static str, f: Fun<'f>) -> Fun<'f> {
                     captured,
                     like: like.into(),
                     executable: OnceLock::new(),
+                    zeros,
                 });
                 if keep {
                     lock(&cache).entry(bucket).or_default().push(entry.clone());
@@ -151,9 +180,37 @@ fn jit_dyn<'f>(name: &'static str, f: Fun<'f>) -> Fun<'f> {
                 entry
             }
         };
-        let outs = entry.call(&name, flat.leaves)?;
+        let mut leaves = flat.leaves;
+        leaves.retain(|x| !x.is_symbolic_zero());
+        let mut outs = entry.call(&name, leaves)?;
+        for (at, aval) in &entry.zeros {
+            outs.insert((*at).min(outs.len()), Array::symbolic_zero(aval.clone()));
+        }
         let tree: Tree = rebuild(&*entry.like, view, outs);
         Ok(tree)
+    })
+}
+
+fn places_of_zeros(leaves: &[Array]) -> Vec<usize> {
+    let zero = |(i, x): (usize, &Array)| x.is_symbolic_zero().then_some(i);
+    leaves.iter().enumerate().filter_map(zero).collect()
+}
+
+/// The function, called with symbolic zeros where the caller has them, whatever stands in their place.
+fn keeping_zeros<'a>(f: &Fun<'a>, key: &Key) -> Fun<'a> {
+    let (f, zeros, view) = (f.clone(), key.zeros.clone(), key.view);
+    Arc::new(move |args| {
+        let mut place = 0;
+        let mut next = |x: &Array| {
+            place += 1;
+            match x.aval() {
+                Ok(a) if zeros.contains(&(place - 1)) => Array::symbolic_zero(a),
+                _ => x.clone(),
+            }
+        };
+        let mut leaves = Leaves::new(view, &mut next);
+        let args: Vec<Tree> = args.iter().map(|a| a.unflatten_dyn(&mut leaves)).collect();
+        f(&args.iter().map(|a| &**a).collect::<Vec<_>>())
     })
 }
 
