@@ -24,6 +24,9 @@ const TEST: usize = 360;
 const BATCH: usize = 64;
 const RANK: usize = 4;
 
+/// Some of the network's parameters.
+type Part = tree::Part<nn::Mlp>;
+
 struct Options {
     seed: u64,
     show_ir: bool,
@@ -96,10 +99,11 @@ fn example_loss(net: &nn::Mlp, image: &Array, label: &Array) -> Array {
     nn::losses::softmax_cross_entropy_with_integer_labels(&scores(net, image), label)
 }
 
-/// The mean loss of many images; the weights may be anything that equals an array.
-fn loss(net: &nn::Mlp, batch: &Images) -> Result<Array> {
+/// The mean loss of many images, of a network some of whose parameters are trained; its weights may be anything that equals an
+/// array.
+fn loss(trained: &Part, net: &nn::Mlp, batch: &Images) -> Result<Array> {
     let each = vmap(quaxify(example_loss)).in_axes((None, 0, 0));
-    Ok(each(net, &batch.pixels, &batch.labels)?.mean(()))
+    Ok(each(&trained.onto(net)?, &batch.pixels, &batch.labels)?.mean(()))
 }
 
 /// Which part of the images the network reads as their labels say.
@@ -109,15 +113,15 @@ fn accuracy(net: &nn::Mlp, images: &Images) -> Result<f64> {
     read.eq(&images.labels).mean(()).item()
 }
 
-/// Trains those parameters whose gradients `part` leaves, and returns the losses of all steps as well.
+/// Trains a part of the network's parameters; returns it, and the losses of all steps.
 fn train(
     name: &'static str,
-    mut net: nn::Mlp,
+    mut part: Part,
+    net: &nn::Mlp,
     images: &Images,
     (epochs, rate): (usize, f64),
-    part: fn(&nn::Mlp) -> nn::Mlp,
     key: &random::Key,
-) -> Result<(nn::Mlp, Vec<f64>)> {
+) -> Result<(Part, Vec<f64>)> {
     let (steps, mut losses) = (images.len() / BATCH, vec![]);
     let total = epochs * steps;
     let rate = optim::warmup_cosine_decay_schedule(0.0, rate, total / 20, total, 0.0)?;
@@ -126,13 +130,13 @@ fn train(
         optim::adamw(rate).weight_decay(0.01),
     ));
     let step = jit(
-        |net: &nn::Mlp, state: &optim::State<nn::Mlp>, batch: &Images| {
-            let (value, grads) = value_and_grad(loss)(net, batch)?;
-            let (updates, state) = optimiser.update(&part(&grads), state, net)?;
-            Ok((value, optim::apply_updates(net, &updates)?, state))
+        |part: &Part, state: &optim::State<Part>, net: &nn::Mlp, batch: &Images| {
+            let (value, grads) = value_and_grad(loss)(part, net, batch)?;
+            let (updates, state) = optimiser.update(&grads, state, part)?;
+            Ok((value, optim::apply_updates(part, &updates)?, state))
         },
     );
-    let mut state = optimiser.init(&net)?;
+    let mut state = optimiser.init(&part)?;
     let mut progress = Progress::new(name, epochs);
     for key in key.split_vec(epochs) {
         let order = random::permutation(&key, images.len());
@@ -140,13 +144,13 @@ fn train(
         for i in 0..steps {
             let batch = images.pick(&order.slice_in_dim(i * BATCH, (i + 1) * BATCH, 0));
             let value;
-            (value, net, state) = step(&net, &state, &batch)?;
+            (value, part, state) = step(&part, &state, net, &batch)?;
             losses.push(value.item()?);
             sum += losses.last().copied().unwrap_or(f64::NAN);
         }
         progress.step(|| format!("loss {:.4}", sum / steps as f64));
     }
-    Ok((net, losses))
+    Ok((part, losses))
 }
 
 fn show_ir(net: &nn::Mlp) -> Result<()> {
@@ -206,14 +210,9 @@ fn run(options: &Options) -> Result<()> {
     let images = all.pick(&order.slice_in_dim(TEST, all.len(), 0));
 
     let net = nn::Mlp::new(64, 10, 256, 2, &init);
-    let (base, first) = train(
-        "pretrain",
-        net,
-        &images,
-        (40, 3e-3),
-        nn::Mlp::clone,
-        &pretrain,
-    )?;
+    let (all, _) = tree::partition(&net, |_, _| true);
+    let (all, first) = train("pretrain", all, &net, &images, (40, 3e-3), &pretrain)?;
+    let base = all.onto(&net)?;
     let upright = accuracy(&base, &test)?;
     let (images, test) = (images.mirrored(), test.mirrored());
     let before = accuracy(&base, &test)?;
@@ -223,20 +222,20 @@ fn run(options: &Options) -> Result<()> {
     if options.show_ir {
         show_ir(&lora)?;
     }
-    let (trained, second) = train(
+    let (part, second) = train(
         "LoRA",
-        lora.clone(),
+        adapters(&lora),
+        &lora,
         &images,
         (60, 3e-2),
-        adapters,
         &finetune,
     )?;
 
     fs::create_dir_all(&options.out)?;
     let file = options.out.join("adapter.safetensors");
-    io::save_safetensors(&file, &adapters(&trained))?;
-    let loaded = tree::combine(&io::load_safetensors(&file, &adapters(&lora))?, &lora)?;
-    let after = accuracy(&loaded, &test)?;
+    io::save_safetensors(&file, &part)?;
+    let loaded = io::load_safetensors(&file, &adapters(&lora))?;
+    let after = accuracy(&loaded.onto(&lora)?, &test)?;
 
     let svg = picture(
         [&first, &second],
@@ -250,7 +249,7 @@ fn run(options: &Options) -> Result<()> {
     eprintln!("wrote {} and finetune.svg", file.display());
     println!(
         "finetune before={before:.3} after={after:.3} trainable={} of={} seconds={:.1}",
-        tree::count(&adapters(&loaded)),
+        tree::count(&loaded),
         tree::count(&base),
         start.elapsed().as_secs_f64()
     );

@@ -133,7 +133,7 @@ fn an_adapter_is_a_small_file() {
     io::save_safetensors(&file, &adapters(&trained)).unwrap();
     assert!(fs::metadata(&file).unwrap().len() < 5_000);
     let loaded = io::load_safetensors(&file, &adapters(&fresh)).unwrap();
-    let whole = tree::combine(&loaded, &fresh).unwrap();
+    let whole = loaded.onto(&fresh).unwrap();
     for (x, y) in tree::leaves(&whole).iter().zip(tree::leaves(&trained)) {
         same(x, &y);
     }

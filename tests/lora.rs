@@ -23,17 +23,16 @@ fn close(x: &Array, y: &Array) {
 
 /// Adapters whose `b` is not zero, so that all of them matters.
 fn stirred<T: PyTree>(model: &T) -> T {
-    let (some, rest) = tree::partition(&adapters(model), |path, _| path.ends_with(".b"));
-    let mut n = 0;
-    let some = tree::map(&some, |b| {
-        if b.is_symbolic_zero() {
-            return b.clone();
+    let part = adapters(model);
+    let paths = tree::leaves_with_paths(&part).into_iter();
+    let new = paths.enumerate().map(|(i, (path, x))| {
+        if !path.ends_with(".b") {
+            return x;
         }
-        n += 1;
-        random::normal(&random::key(1000 + n), b.shape())
+        random::normal(&random::key(1000 + i as u64), x.shape())
     });
-    let new = tree::combine(&some, &rest).unwrap();
-    tree::combine(&new, model).unwrap()
+    let part = tree::unflatten(&part, new.collect()).unwrap();
+    part.onto(model).unwrap()
 }
 
 #[test]
@@ -257,11 +256,9 @@ fn a_frozen_base_has_no_derivative() {
 
     // Forward mode drops the tangent of a frozen base.
     let tangent = |m: &nn::Linear| {
-        let only_w = tree::map(m, |x| Array::zeros_like(x));
-        let path = ".weight.w";
-        let (_, rest) = tree::partition(&only_w, |p, _| p == path);
-        let ones = tree::partition(&tree::map(m, Array::ones_like), |p, _| p == path).0;
-        let t = tree::combine(&ones, &rest).unwrap();
+        let ones = tree::map(m, Array::ones_like);
+        let (of_w, _) = tree::partition(&ones, |path, _| path == ".weight.w");
+        let t = of_w.onto(&tree::map(m, Array::zeros_like)).unwrap();
         let zero = Array::zeros_like(&x);
         jvp(quaxify(nn::Linear::call), (m, &x), (&t, &zero))
             .unwrap()
@@ -288,29 +285,38 @@ fn adapters_are_what_is_trained() {
     let [k1, k2, k3, k4] = random::key(0).split();
     let base = nn::Mlp::new(3, 2, 8, 1, &k1);
     let model = loraify(&base, LoraConfig::rank(2), &k2).unwrap();
+    let part = adapters(&model);
     assert_eq!(tree::count(&base), 3 * 8 + 8 + 8 * 2 + 2);
-    assert_eq!(tree::count(&adapters(&model)), 2 * (3 + 8) + 2 * (8 + 2));
+    assert_eq!(tree::count(&part), 2 * (3 + 8) + 2 * (8 + 2));
     assert_eq!(tree::count(&adapters(&base)), 0);
 
+    type Part = tree::Part<nn::Mlp>;
     let (x, y) = (random::normal(&k3, [16, 3]), random::normal(&k4, [16, 2]));
-    let loss = |m: &nn::Mlp, x: &Array, y: &Array| nn::losses::mean_squared_error(&m.call(x), y);
+    let batch = (x.clone(), y);
+    let loss = |part: &Part, m: &nn::Mlp, (x, y): &(Array, Array)| -> Result<Array> {
+        let z = quaxify(nn::Mlp::call)(&part.onto(m)?, x)?;
+        Ok(nn::losses::mean_squared_error(&z, y))
+    };
     let optimiser = optim::adamw(0.05).weight_decay(0.1);
     let step = jit(
-        |m: &nn::Mlp, s: &optim::State<nn::Mlp>, x: &Array, y: &Array| {
-            let (value, g) = value_and_grad(quaxify(loss))(m, x, y)?;
-            let (updates, s) = optimiser.update(&adapters(&g), s, m)?;
-            Ok((value, optim::apply_updates(m, &updates)?, s))
+        |part: &Part, s: &optim::State<Part>, m: &nn::Mlp, batch: &(Array, Array)| {
+            let (value, g) = value_and_grad(loss)(part, m, batch)?;
+            let (updates, s) = optimiser.update(&g, s, part)?;
+            Ok((value, optim::apply_updates(part, &updates)?, s))
         },
     );
-    let (mut now, mut state) = (model.clone(), optimiser.init(&model).unwrap());
+    let (mut now, mut state) = (part.clone(), optimiser.init(&part).unwrap());
+    // No moments for what is frozen.
+    assert_eq!(tree::count(&state), 1 + 2 * tree::count(&part));
     let (mut first, mut last) = (None, 0.0);
     for _ in 0..30 {
         let value;
-        (value, now, state) = step(&now, &state, &x, &y).unwrap();
+        (value, now, state) = step(&now, &state, &model, &batch).unwrap();
         last = value.item::<f32>().unwrap();
         first.get_or_insert(last);
     }
     assert!(last < 0.7 * first.unwrap(), "{first:?} → {last}");
+    let now = now.onto(&model).unwrap();
     let before = tree::leaves_with_paths(&model);
     for ((path, old), new) in before.iter().zip(tree::leaves(&now)) {
         let same = old.to_vec::<f32>().unwrap() == new.to_vec::<f32>().unwrap();
@@ -528,11 +534,10 @@ fn transformations_compose_with_adapters() {
         &expected,
     );
     // Adapters of several tasks over one base: an axis for each component.
-    let tasks = tree::map(&adapters(&lora), |x| match x.is_symbolic_zero() {
-        true => x.clone(),
-        false => numbers(3, &[&[4], &x.shape()[..]].concat()),
+    let tasks = tree::map(&adapters(&lora), |x| {
+        numbers(3, &[&[4], &x.shape()[..]].concat())
     });
-    let many = tree::combine(&tasks, &lora).unwrap();
+    let many = tasks.onto(&lora).unwrap();
     let of_task = by_path(|path: &str| (path.ends_with(".a") || path.ends_with(".b")).then_some(0));
     let y = vmap(quaxify(call)).in_axes((of_task, None))(&many, &xs).unwrap();
     assert_eq!(y.shape(), [4, 6, 2]);
@@ -548,4 +553,45 @@ fn transformations_compose_with_adapters() {
             close(x, &y);
         }
     }
+}
+
+#[test]
+fn a_frozen_base_stays_symbolic_through_jit() {
+    let base = nn::Mlp::new(3, 2, 5, 1, &random::key(0));
+    let lora = loraify(&base, LoraConfig::rank(2), &random::key(1)).unwrap();
+    let x = numbers(2, &[6, 3]);
+    let loss = |m: &nn::Mlp, x: &Array| m.call(x).square().sum(());
+    let g = jit(grad(quaxify(loss)))(&lora, &x).unwrap();
+    let frozen = |path: &str| path.ends_with(".w");
+    for (path, g) in tree::leaves_with_paths(&g) {
+        assert_eq!(g.is_symbolic_zero(), frozen(&path), "{path}");
+    }
+    // The step may be a program of its own: what is frozen stays, weight decay or not.
+    let optimiser = optim::adamw(0.1).weight_decay(0.5);
+    let step = jit(|g: &nn::Mlp, s: &optim::State<nn::Mlp>, m: &nn::Mlp| {
+        let (updates, s) = optimiser.update(g, s, m)?;
+        Ok((optim::apply_updates(m, &updates)?, s))
+    });
+    let (next, _) = step(&g, &optimiser.init(&lora).unwrap(), &lora).unwrap();
+    for ((path, old), new) in tree::leaves_with_paths(&lora)
+        .iter()
+        .zip(tree::leaves(&next))
+    {
+        let same = old.to_vec::<f32>().unwrap() == new.to_vec::<f32>().unwrap();
+        // `a` has a gradient of zero at first, and decays.
+        assert_eq!(same, frozen(path), "{path}");
+    }
+    // A symbolic zero and a plain one are different programs, with the same result.
+    let f = jit(|x: &Array, y: &Array| x + y);
+    let zero = Array::symbolic_zero(Aval::new(vec![2], DType::F32));
+    let one = Array::from([1f32, 2.0]);
+    for z in [zero.clone(), Array::zeros([2], DType::F32)] {
+        assert_eq!(f(&one, &z).unwrap().to_vec::<f32>().unwrap(), [1.0, 2.0]);
+        assert_eq!(f(&z, &one).unwrap().to_vec::<f32>().unwrap(), [1.0, 2.0]);
+    }
+    let both = jit(|x: &Array, y: &Array| (y.clone(), x.clone(), y.clone()));
+    let (a, b, c) = both(&one, &zero).unwrap();
+    assert!(a.is_symbolic_zero() && !b.is_symbolic_zero() && c.is_symbolic_zero());
+    let slope = grad(|x: &Array| Array::from_result(f(x, &zero)).sum(()));
+    assert_eq!(slope(&zero).unwrap().to_vec::<f32>().unwrap(), [1.0, 1.0]);
 }

@@ -10,7 +10,7 @@ use crate::{
     nn,
     random::{self, Key},
     trace::{Identity, op::DotGeneral},
-    tree::{self, Flat, Leaves, PyTree, View},
+    tree::{self, Flat, Leaves, Part, PyTree, View},
 };
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::{cell::Cell, fmt, sync::Arc};
@@ -384,20 +384,24 @@ pub fn unloraify<T: PyTree>(model: &T) -> Result<T> {
     failed.map_or(Ok(new), Err)
 }
 
-/// The tree with nothing but adapters: the leaves `a` and `b` of every [`LoraArray`] in it, and symbolic zeros elsewhere.
+/// The part of a tree that is adapters: the leaves `a` and `b` of every [`LoraArray`] in it.
 ///
-/// Of gradients: the rest is then frozen, biases too, since an optimiser leaves alone what has a symbolic zero for a gradient. Of a
-/// model: what there is to save; [`tree::combine`] puts it back into a model, [`tree::count`] counts it. Of an adapter whose base
-/// is not frozen and holds another adapter, that one counts as well.
+/// It is what is trained where the rest is frozen, biases too, and what is saved. Of an adapter whose base is not frozen and holds
+/// another adapter, that one counts as well.
 ///
 /// ```
 /// use quaxide::prelude::*;
 /// let [k1, k2] = random::key(0).split();
 /// let lora = loraify(&nn::Linear::new(4, 3, &k1), LoraConfig::rank(2), &k2).unwrap();
-/// assert_eq!(tree::count(&adapters(&lora)), 2 * (4 + 3));
-/// assert!(adapters(&lora).bias.unwrap().is_symbolic_zero());
+/// let part = adapters(&lora);
+/// assert_eq!(tree::count(&part), 2 * (4 + 3));
+/// let loss = |part: &tree::Part<nn::Linear>, lora: &nn::Linear, x: &Array| -> Result<Array> {
+///     Ok(quaxify(nn::Linear::call)(&part.onto(lora)?, x)?.square().sum(()))
+/// };
+/// let g = grad(loss)(&part, &lora, &Array::ones([4], DType::F32)).unwrap();
+/// assert_eq!(tree::leaves(&g).len(), 2);
 /// ```
-pub fn adapters<T: PyTree>(model: &T) -> T {
+pub fn adapters<T: PyTree>(model: &T) -> Part<T> {
     fn collect(path: &str, x: &Array, found: &mut FxHashSet<String>) {
         let Some(lora) = x.value::<LoraArray>() else {
             return;

@@ -5,7 +5,7 @@ use crate::{
     array::Array,
     error::{Error, Result},
 };
-use std::any::Any;
+use std::{any::Any, sync::Arc};
 
 /// The tree with every node of type `N` replaced, wherever it sits.
 ///
@@ -38,8 +38,60 @@ pub fn map2<T: PyTree>(a: &T, b: &T, mut f: impl FnMut(&Array, &Array) -> Array)
     super::unflatten(a, xs.iter().zip(&ys).map(|(x, y)| f(x, y)).collect())
 }
 
-/// The leaves that `keep` picks by path and value, and the others: two trees of the same structure, with symbolic zeros where a leaf
-/// is in the other tree.
+/// A part of a tree: a tree whose leaves are some of another's, under the same paths.
+///
+/// It is differentiated, optimised, compiled and saved as what it is, with no room for what it does not hold. Made by [`partition`];
+/// [`Part::onto`] and [`combine`] make it whole.
+#[derive(Clone, Debug)]
+pub struct Part<T> {
+    /// With symbolic zeros for the leaves that are not in it.
+    tree: T,
+    kept: Arc<[bool]>,
+}
+
+impl<T: PyTree> PyTree for Part<T> {
+    fn flatten(&self, out: &mut Flat<'_>) {
+        out.node("Part");
+        out.meta("kept", &self.kept);
+        out.part(&self.tree, &self.kept);
+    }
+    fn unflatten(&self, leaves: &mut Leaves<'_>) -> Self {
+        Part {
+            tree: leaves.part(&self.tree, &self.kept),
+            kept: self.kept.clone(),
+        }
+    }
+}
+
+impl<T: PyTree> Part<T> {
+    /// The tree, with symbolic zeros for the leaves that are not in the part. Of gradients, these are what an optimiser leaves alone.
+    pub fn tree(&self) -> &T {
+        &self.tree
+    }
+
+    /// A whole tree with the part's leaves in the place of its own. An error if the structures differ.
+    ///
+    /// ```
+    /// use quaxide::prelude::*;
+    /// // Only the bias is trained.
+    /// let layer = nn::Linear::new(2, 3, &random::key(0));
+    /// let (bias, _) = tree::partition(&layer, |path, _| path == ".bias");
+    /// let loss = |bias: &tree::Part<nn::Linear>, layer: &nn::Linear, x: &Array| -> Result<Array> {
+    ///     Ok(bias.onto(layer)?.call(x).sum(()))
+    /// };
+    /// let g = grad(loss)(&bias, &layer, &Array::ones([2], DType::F32)).unwrap();
+    /// assert_eq!(tree::leaves(&g).len(), 1);
+    /// ```
+    pub fn onto(&self, whole: &T) -> Result<T> {
+        let mut kept = self.kept.iter();
+        map2(&self.tree, whole, |x, y| match kept.next() {
+            Some(true) => x.clone(),
+            _ => y.clone(),
+        })
+    }
+}
+
+/// The leaves that `keep` picks by path and value, and the others.
 ///
 /// ```
 /// use quaxide::prelude::*;
@@ -49,27 +101,38 @@ pub fn map2<T: PyTree>(a: &T, b: &T, mut f: impl FnMut(&Array, &Array) -> Array)
 /// let whole = tree::combine(&weights, &biases).unwrap();
 /// assert_eq!(tree::count(&whole), 9);
 /// ```
-pub fn partition<T: PyTree>(t: &T, mut keep: impl FnMut(&str, &Array) -> bool) -> (T, T) {
+pub fn partition<T: PyTree>(
+    t: &T,
+    mut keep: impl FnMut(&str, &Array) -> bool,
+) -> (Part<T>, Part<T>) {
     let mut picked = vec![];
     t.flatten(&mut Flat::new(View::Components, &mut |path, x| {
         picked.push(keep(path, x));
     }));
     let side = |wanted: bool| {
-        let mut flags = picked.iter();
-        super::map(t, |x| match (flags.next(), x.aval()) {
-            (Some(flag), Ok(a)) if *flag != wanted => Array::symbolic_zero(a),
+        let kept: Arc<[bool]> = picked.iter().map(|flag| *flag == wanted).collect();
+        let mut flags = kept.iter();
+        let tree = super::map(t, |x| match (flags.next(), x.aval()) {
+            (Some(false), Ok(a)) => Array::symbolic_zero(a),
             _ => x.clone(),
-        })
+        });
+        Part { tree, kept }
     };
     (side(true), side(false))
 }
 
-/// One tree from two: each leaf of the first, or of the second where the first has a symbolic zero. An error if their structures
-/// differ.
-pub fn combine<T: PyTree>(a: &T, b: &T) -> Result<T> {
-    map2(a, b, |x, y| {
-        if x.is_symbolic_zero() { y } else { x }.clone()
-    })
+/// The tree that two parts make together. An error if a leaf is in both or in none, or if the structures differ.
+pub fn combine<T: PyTree>(a: &Part<T>, b: &Part<T>) -> Result<T> {
+    let paths = super::leaves_with_paths(&a.tree);
+    for ((path, _), (in_a, in_b)) in paths.iter().zip(a.kept.iter().zip(b.kept.iter())) {
+        if in_a == in_b {
+            let where_found = if *in_a { "both parts" } else { "neither part" };
+            return Err(Error::tree(format!(
+                "the leaf `{path}` is in {where_found}"
+            )));
+        }
+    }
+    a.onto(&b.tree)
 }
 
 /// The number of elements of all leaves, symbolic zeros left out: of a model, how many parameters it has.

@@ -162,6 +162,22 @@ impl<'a> Flat<'a> {
         (self.leaf)(&self.path, x);
     }
 
+    /// Visit those leaves of a tree that are kept; components of values are leaves in it.
+    fn part<T: PyTree>(&mut self, tree: &T, kept: &[bool]) {
+        if let Some(h) = &mut self.structure {
+            structure(tree).hash(h);
+        }
+        let mut kept = kept.iter();
+        tree.flatten(&mut Flat::new(View::Components, &mut |path, x| {
+            if kept.next() == Some(&true) {
+                let n = self.path.len();
+                self.path.push_str(path);
+                self.leaf(x);
+                self.path.truncate(n);
+            }
+        }));
+    }
+
     fn value(&mut self, v: &dyn DynValue) {
         self.node(v.type_name());
         self.depth += 1;
@@ -220,6 +236,16 @@ impl<'a> Leaves<'a> {
             node: Some(node),
             ..Leaves::new(view, next)
         }
+    }
+
+    /// A tree with other leaves where they are kept; components of values are leaves in it.
+    fn part<T: PyTree>(&mut self, tree: &T, kept: &[bool]) -> T {
+        let mut kept = kept.iter();
+        let mut next = |x: &Array| match kept.next() {
+            Some(true) => (self.next)(x),
+            _ => x.clone(),
+        };
+        tree.unflatten(&mut Leaves::new(View::Components, &mut next))
     }
 
     /// What the walk puts in the place of this whole node, if anything. Derived code asks first.
