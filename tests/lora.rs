@@ -595,3 +595,18 @@ fn a_frozen_base_stays_symbolic_through_jit() {
     let slope = grad(|x: &Array| Array::from_result(f(x, &zero)).sum(()));
     assert_eq!(slope(&zero).unwrap().to_vec::<f32>().unwrap(), [1.0, 1.0]);
 }
+
+#[test]
+fn adapters_are_made_inside_of_transformations() {
+    let base = nn::Linear::new(4, 3, &random::key(0));
+    let make = |k: &Key, base: &nn::Linear| loraify(base, LoraConfig::rank(2), k);
+    let keys = random::key(1).split_n(5);
+    let many = vmap(make).in_axes((0, None))(&keys, &base).unwrap();
+    assert_eq!(lora_of(&many.weight).a.shape(), [5, 3, 2]);
+    let one = jit(make)(&random::key(2), &base).unwrap();
+    let same = make(&random::key(2), &base).unwrap();
+    close(&lora_of(&one.weight).a, &lora_of(&same.weight).a);
+    // Cells hold weights of their own, not layers: there is nothing to adapt.
+    let cell = nn::GruCell::new(3, 4, &random::key(3));
+    assert!(loraify(&cell, LoraConfig::rank(2), &random::key(4)).is_err());
+}
