@@ -149,6 +149,24 @@ impl Groups {
             }
         }
 
+        // Sums of products that only contractions read: to multiply them out may be cheaper.
+        let mut only_contracted = vec![true; program.var_count()];
+        for (index, eqn) in program.eqns().iter().enumerate() {
+            for var in eqn.inputs.iter().filter_map(Atom::var) {
+                let viewed = kinds[index] == Some(Kind::View)
+                    && eqn.outputs.iter().all(|var| uses[var.index()] == 1);
+                only_contracted[var.index()] &= viewed || kinds[index] == Some(Kind::Contraction);
+            }
+        }
+        for var in program.outs().iter().filter_map(Atom::var) {
+            only_contracted[var.index()] = false;
+        }
+        let sums_products = |index: usize| {
+            let inputs = program.eqns()[index].inputs.iter().filter_map(Atom::var);
+            let mut makers = inputs.filter_map(|var| reading.producer(var));
+            makers.any(|maker| matches!(kinds[maker], Some(Kind::Contraction | Kind::View)))
+        };
+
         let mut sets = Sets::new(count);
         // A definition may stand there more than once, but it is about the same components.
         let mut first_of: FxHashMap<u64, usize> = FxHashMap::default();
@@ -180,6 +198,9 @@ impl Groups {
                         }
                         (_, Kind::Broadcast) => touched[index],
                         (Kind::Sum, Kind::Sum) => uses[var.index()] == 1,
+                        (Kind::Sum, Kind::Contraction | Kind::View) => {
+                            only_contracted[var.index()] && sums_products(maker)
+                        }
                         (Kind::Sum, _) => false,
                         (Kind::Contraction | Kind::View | Kind::Reduction, _) => true,
                     };

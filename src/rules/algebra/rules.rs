@@ -299,37 +299,81 @@ fn renormalise(graph: &mut Graph, class: Id, node: &Product) -> bool {
     equate(graph, class, view)
 }
 
+/// The cost of the cheapest order of a product; within the island's limit of size, if asked for.
+fn cheapest(graph: &Graph, operands: &[Operand], rank: Label, limited: bool) -> Option<f64> {
+    let tensors: SmallVec<[Operand; 4]> = operands
+        .iter()
+        .filter(|operand| !operand.labels.is_empty())
+        .cloned()
+        .collect();
+    if tensors.len() < 2 {
+        return Some(0.0);
+    }
+    let network = Network::new(graph, &tensors, &outputs(rank))?;
+    let orders = network.cheapest(&graph.analysis, |subset, open| {
+        !limited || subset == network.all() || network.size(open) <= graph.analysis.largest
+    });
+    orders.map(|orders| orders.cost)
+}
+
 /// Whether the flat product has a strictly cheaper order than the two products one after the other.
 fn pays(graph: &mut Graph, outer: &Product, inner: &Product, flat: &[Operand]) -> bool {
-    let cost = |operands: &[Operand], rank: Label, limited: bool| -> Option<f64> {
-        let tensors: SmallVec<[Operand; 4]> = operands
-            .iter()
-            .filter(|operand| !operand.labels.is_empty())
-            .cloned()
-            .collect();
-        if tensors.len() < 2 {
-            return Some(0.0);
-        }
-        let network = Network::new(graph, &tensors, &outputs(rank))?;
-        let orders = network.cheapest(&graph.analysis, |subset, open| {
-            !limited || subset == network.all() || network.size(open) <= graph.analysis.largest
-        });
-        orders.map(|orders| orders.cost)
-    };
-    let apart = cost(&operands(outer), outer.outputs, false).zip(cost(
+    if !graph.analysis.spend(3u64.saturating_pow(flat.len() as u32)) {
+        return false;
+    }
+    let apart = cheapest(graph, &operands(outer), outer.outputs, false).zip(cheapest(
+        graph,
         &operands(inner),
         inner.outputs,
         false,
     ));
-    let together = cost(flat, outer.outputs, true);
-    let work = 3u64.saturating_pow(flat.len() as u32);
-    if !graph.analysis.spend(work) {
-        return false;
-    }
+    let together = cheapest(graph, flat, outer.outputs, true);
     match (apart, together) {
         (Some((outer, inner)), Some(together)) => together < (outer + inner) * (1.0 - 1e-6),
         _ => false,
     }
+}
+
+/// Whether multiplying out a sum of products is cheaper than to form the sum: so it is for a low-rank update and few columns.
+fn pays_multiplied_out(graph: &mut Graph, node: &Product, position: usize, inner: &Sum) -> bool {
+    let mut rest = operands(node);
+    let replaced = rest.remove(position);
+    let Some(outer) = cheapest(graph, &operands(node), node.outputs, false) else {
+        return false;
+    };
+    let (mut formed, mut multiplied, mut products_found) = (0.0, 0.0, false);
+    for (child, labels) in inner.children.iter().zip(&inner.labels) {
+        let labels = inlined(labels, inner.outputs, &replaced.labels, 0);
+        let mut flat = rest.clone();
+        let term = products(graph, *child)
+            .into_iter()
+            .find(|p| p.children.len() > 1);
+        match term {
+            None => flat.push(Operand { id: *child, labels }),
+            Some(term) => {
+                products_found = true;
+                let base = fresh(&node.labels, node.outputs);
+                flat.extend(operands(&term).into_iter().map(|operand| Operand {
+                    labels: inlined(&operand.labels, term.outputs, &labels, base),
+                    ..operand
+                }));
+                match cheapest(graph, &operands(&term), term.outputs, false) {
+                    Some(cost) => formed += cost,
+                    None => return false,
+                }
+            }
+        }
+        if flat.len() > MOST_FACTORS
+            || !graph.analysis.spend(3u64.saturating_pow(flat.len() as u32))
+        {
+            return false;
+        }
+        match cheapest(graph, &flat, node.outputs, true) {
+            Some(cost) => multiplied += cost,
+            None => return false,
+        }
+    }
+    products_found && multiplied < outer + formed
 }
 
 fn distribute(graph: &mut Graph, class: Id) -> bool {
