@@ -336,6 +336,15 @@ fn pays(graph: &mut Graph, outer: &Product, inner: &Product, flat: &[Operand]) -
 
 /// Whether multiplying out a sum of products is cheaper than to form the sum: so it is for a low-rank update and few columns.
 fn pays_multiplied_out(graph: &mut Graph, node: &Product, position: usize, inner: &Sum) -> bool {
+    // Where sums must not be formed they are multiplied out anyway, and room for nodes is dear.
+    if graph
+        .analysis
+        .values
+        .iter()
+        .any(|value| !value.allow_materialise)
+    {
+        return false;
+    }
     let mut rest = operands(node);
     let replaced = rest.remove(position);
     let Some(outer) = cheapest(graph, &operands(node), node.outputs, false) else {
@@ -388,14 +397,14 @@ fn distribute(graph: &mut Graph, class: Id) -> bool {
                 let forced = !data.feasible;
                 let scaling = inner.children.len() == 1;
                 let wanted = forced || scaling || data.provenance.several_components();
-                let most = if forced {
-                    MOST_FORCED_TERMS
-                } else {
-                    2 * MOST_TERMS
+                let most = match (forced, wanted) {
+                    (true, _) => MOST_FORCED_TERMS,
+                    (false, true) => 2 * MOST_TERMS,
+                    (false, false) => MOST_TERMS,
                 };
-                if !wanted
-                    || inner.children.len() > most
+                if inner.children.len() > most
                     || !first_time(graph, (2u8, graph.find(class), &node, position, &inner))
+                    || !(wanted || pays_multiplied_out(graph, &node, position, &inner))
                 {
                     continue;
                 }

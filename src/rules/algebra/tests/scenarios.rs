@@ -189,7 +189,13 @@ fn chains_of_values_and_of_matrices_are_reordered() {
             island.root(y);
             let solution = island.solved();
             if n > 100 {
-                assert_eq!(contractions(&solution), 6, "{}", solution.plan);
+                assert_eq!(
+                    contractions(&solution),
+                    6,
+                    "{} {}",
+                    solution.cost,
+                    solution.plan
+                );
             }
         }
     }
