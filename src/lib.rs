@@ -32,7 +32,7 @@ pub mod trace;
 pub mod transform;
 pub mod tree;
 
-pub use array::{Array, Aval, DType, Dims, numpy};
+pub use array::{Array, Aval, DType, Dims, linalg, numpy};
 pub use dispatch::{ArrayValue, Rules, quaxify};
 pub use error::{Error, ErrorKind, Result};
 pub use quaxide_derive::PyTree;
@@ -46,7 +46,7 @@ pub use tree::{PyTree, Static};
 /// What programs usually need: `use quaxide::prelude::*;`.
 pub mod prelude {
     pub use crate::{
-        array::{Array, Aval, DType, Ellipsis, NewAxis, Slice, numpy},
+        array::{Array, Aval, DType, Ellipsis, NewAxis, Slice, linalg, numpy},
         dispatch::{Any, ArrayValue, Dense, Rules, quaxify},
         error::{Error, Result},
         io, nn,
