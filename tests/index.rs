@@ -833,3 +833,68 @@ fn matrices_without_full_rank() {
         "{e}"
     );
 }
+
+#[test]
+fn programs_print_as_in_jax() {
+    let golden = include_str!("golden/index_jaxprs.txt");
+    let x = Array::ones([4, 5], DType::F32);
+    let at = Array::from([1i32, 2]);
+    let both = |name: &str, x: &Array, i: &Array| -> Vec<Array> {
+        let one = |y: Array| vec![y];
+        match name {
+            "int" => one(x.index(-1)),
+            "slice" => one(x.index((1..3, 0))),
+            "steps" => one(x.index((Slice::every(2), NewAxis))),
+            "backwards" => one(x.index(Slice::every(-1))),
+            "scalar" => one(x.index(i.index(0))),
+            "array" => one(x.index(i)),
+            "array_behind" => one(x.index((.., i))),
+            "arrays" => one(x.index((i, i))),
+            "array_and_int" => one(x.index((i, 2))),
+            "array_and_slice" => one(x.index((1..3, i))),
+            "clip" => one(x.at(i).mode(GatherScatterMode::Clip).get()),
+            "fill" => one(x.at(i).fill_value(0).get()),
+            "set_row" => one(x.at(0).set(1.0)),
+            "set_slice" => one(x.at(1..3).set(0.0)),
+            "set_steps" => one(x.at(Slice::every(2)).multiply(2.0)),
+            "add" => one(x.at(i).add(1.0)),
+            "set_array" => one(x.at((i, i)).set(0.0)),
+            "sort" => one(x.sort(-1)),
+            "sort_keys" => sort_together(&[x.clone(), x.clone()], 0, 2).unwrap(),
+            "top_k" => {
+                let (values, positions) = x.top_k(2);
+                vec![values, positions]
+            }
+            "cumsum" => one(x.cumulative(CumulativeKind::Sum, 1, true)),
+            "cumlogsumexp" => one(x.cumlogsumexp(0)),
+            "conv" => {
+                let image = x.index(NewAxis);
+                let kernel = Array::ones([3, 4, 2], DType::F32);
+                let how = Convolution::new([2]).padding(Pads::Same);
+                one(image.conv_general_dilated(&kernel, &how))
+            }
+            "reduce_window" => {
+                let window = Window::new(dims(&[2, 2]), dims(&[1, 2]));
+                one(x.reduce_window(WindowReducer::Max, &window))
+            }
+            "lu" => linalg::lu(x).unwrap().to_vec(),
+            "qr" => linalg::qr(x, false).unwrap().to_vec(),
+            "svd" => linalg::svd(x, false).unwrap().to_vec(),
+            "triangular_solve" => {
+                let a = x.index((.., ..4));
+                one(linalg::solve_triangular(&a, x, false))
+            }
+            other => panic!("no such program: {other}"),
+        }
+    };
+    let mut wrong = vec![];
+    for section in golden.split("## ").filter(|s| !s.is_empty()) {
+        let (name, text) = section.split_once('\n').unwrap();
+        let f = move |x: &Array, i: &Array| both(name, x, i);
+        let found = make_jaxpr(f)(&x, &at).unwrap().to_string();
+        if found.trim() != text.trim() {
+            wrong.push(format!("{name}: JAX\n{text}\nfound\n{found}\n"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

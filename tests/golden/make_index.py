@@ -255,3 +255,39 @@ arrays = {k: np.array(v, order="C") for k, v in sorted(arrays.items())}
 path = HERE / "index.safetensors"
 save_file(arrays, path, metadata={"made_by": json.dumps(PINNED, sort_keys=True)})
 print(f"{path.name}: {len(arrays)} arrays, {path.stat().st_size} bytes")
+
+# The text of programs, character for character.
+TEXTS = {
+    "int": lambda x, i: x[-1],
+    "slice": lambda x, i: x[1:3, 0],
+    "steps": lambda x, i: x[::2, None],
+    "backwards": lambda x, i: x[::-1],
+    "scalar": lambda x, i: x[i[0]],
+    "array": lambda x, i: x[i],
+    "array_behind": lambda x, i: x[:, i],
+    "arrays": lambda x, i: x[i, i],
+    "array_and_int": lambda x, i: x[i, 2],
+    "array_and_slice": lambda x, i: x[1:3, i],
+    "clip": lambda x, i: x.at[i].get(mode="clip"),
+    "fill": lambda x, i: x.at[i].get(mode="fill", fill_value=0),
+    "set_row": lambda x, i: x.at[0].set(1.0),
+    "set_slice": lambda x, i: x.at[1:3].set(0.0),
+    "set_steps": lambda x, i: x.at[::2].multiply(2.0),
+    "add": lambda x, i: x.at[i].add(1.0),
+    "set_array": lambda x, i: x.at[i, i].set(0.0),
+    "sort": lambda x, i: lax.sort(x),
+    "sort_keys": lambda x, i: lax.sort((x, x), dimension=0, num_keys=2),
+    "top_k": lambda x, i: lax.top_k(x, 2),
+    "cumsum": lambda x, i: lax.cumsum(x, 1, reverse=True),
+    "cumlogsumexp": lambda x, i: lax.cumlogsumexp(x),
+    "conv": lambda x, i: lax.conv_general_dilated(x[None], jnp.ones((3, 4, 2), jnp.float32), (2,), "SAME"),
+    "reduce_window": lambda x, i: lax.reduce_window(x, -np.inf, lax.max, (2, 2), (1, 2), "VALID"),
+    "lu": lambda x, i: lax.linalg.lu(x),
+    "qr": lambda x, i: lax.linalg.qr(x, full_matrices=False),
+    "svd": lambda x, i: lax.linalg.svd(x, full_matrices=False),
+    "triangular_solve": lambda x, i: lax.linalg.triangular_solve(x[:, :4], x, left_side=True),
+}
+text = ""
+for name, f in TEXTS.items():
+    text += f"## {name}\n{jax.make_jaxpr(f)(jnp.asarray(X), jnp.asarray(rows([1, 2])))}\n"
+(HERE / "index_jaxprs.txt").write_text(text)
