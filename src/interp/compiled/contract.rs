@@ -37,7 +37,7 @@ fn broken() -> Error {
 
 /// A contraction whose axes have been sorted out, for operands of certain strides.
 #[derive(Debug)]
-struct Contraction {
+pub(super) struct Contraction {
     batch: Pairs,
     own: [Axes; 2],
     sum: Pairs,
@@ -89,8 +89,9 @@ impl Contract {
     }
 }
 
-/// The sum of products, in the type of the result; `f16` and `bf16` are summed in `f32`.
-fn dot_general(
+/// The sum of products, in the type of the result; `f16` and `bf16` are summed in `f32`. `plan` is that of operands of these strides,
+/// where it has been made.
+pub(super) fn dot_general(
     p: &DotGeneral,
     plan: Option<&Contraction>,
     x: &Buffer,
@@ -157,7 +158,11 @@ fn dot_general(
         return Ok(z);
     }
     let narrow = Program::single(Function::Convert, wide, out.dtype, 1);
-    let z = narrow.run(smallvec![Operand::Owned(z)], &[out.clone()], pool)?;
+    let z = narrow.run(
+        smallvec![Operand::Owned(z)],
+        std::slice::from_ref(out),
+        pool,
+    )?;
     z.into_iter().next().ok_or_else(broken)
 }
 

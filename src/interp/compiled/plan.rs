@@ -504,7 +504,7 @@ impl Planner {
             );
         }
         Ok(Draft {
-            kernel: Kernel::Elementwise(program),
+            kernel: Kernel::Elementwise(program.into()),
             operands,
             results,
             at,

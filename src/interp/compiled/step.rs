@@ -1,7 +1,7 @@
 //! One step of a plan, and running it.
 
 use super::{
-    contract::Contract,
+    contract::{Contract, dot_general},
     elementwise::{Operand, Program, function},
     plan::{Place, Plan},
     reduce,
@@ -19,11 +19,11 @@ use std::{panic::Location, sync::Arc};
 
 /// How a step is computed.
 pub(super) enum Kernel {
-    Elementwise(Program),
+    Elementwise(Box<Program>),
     Transpose(Arc<Transpose>),
     Broadcast(Arc<BroadcastInDim>),
     Reshape,
-    Contract(Contract),
+    Contract(Box<Contract>),
     Reduce(Arc<Reduce>),
     /// As the reference interpreter does.
     Reference(Op),
@@ -41,7 +41,7 @@ impl Kernel {
                 let [x, y] = operands else {
                     return Err(broken());
                 };
-                Kernel::Contract(Contract::new(p, &x.shape, &y.shape))
+                Kernel::Contract(Contract::new(p, &x.shape, &y.shape).into())
             }
             Op::Reduce(p) => Kernel::Reduce(p.clone()),
             // Elementwise ones come here only where their operands are not of one shape, which the reference knows to refuse.
@@ -265,6 +265,16 @@ fn eager_with(
         let avals = [Arc::new(out.clone())];
         let operands = x.into_iter().map(Operand::Shared).collect();
         return program.run(operands, &avals, pool);
+    }
+    if let (Op::DotGeneral(p), [a, b]) = (op, &x[..]) {
+        return Ok(only(dot_general(
+            p,
+            None,
+            a,
+            b,
+            &Arc::new(out.clone()),
+            pool,
+        )?));
     }
     let types: SmallVec<[&Aval; 4]> = x.iter().map(|b| &**b.aval()).collect();
     match Kernel::of(op, &types)? {
