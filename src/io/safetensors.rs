@@ -146,7 +146,8 @@ fn fill<T: PyTree>(mut found: IndexMap<String, Array>, like: &T) -> Result<T> {
 
 /// Write a tree: each leaf under its path, such as `.layers[0].weight`. Components of array-ish values are leaves.
 ///
-/// A part of a tree ([`tree::partition`], [`crate::rules::adapters`]) makes a file of that part; symbolic zeros are left out. Static fields are not written: [`load_safetensors`] takes them from a tree. `complex128` is written as pairs of `f64`.
+/// A part of a tree ([`tree::partition`], [`crate::rules::adapters`]) makes a file of that part; symbolic zeros are left out.
+/// Static fields are not written: [`load_safetensors`] takes them from a tree. `complex128` is written as pairs of `f64`.
 ///
 /// An error for traced arrays and for what the operating system refuses; then no file appears, and one that was there stays.
 ///
