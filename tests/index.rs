@@ -898,3 +898,59 @@ fn programs_print_as_in_jax() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+#[test]
+fn bad_input_is_an_error_at_the_users_line() {
+    let x = Array::ones([2, 3], DType::F32);
+    let i = Array::from([0i32, 1]);
+    let refused = |y: Array, words: &[&str]| {
+        let e = y.ok().expect_err("this should be refused");
+        assert!(
+            e.location()
+                .is_some_and(|at| at.file().ends_with("index.rs")),
+            "{e}"
+        );
+        for word in words {
+            assert!(e.message().contains(word), "`{word}` is missing: {e}");
+        }
+    };
+    refused(x.index((0, 0, 0)), &["too many", "f32[2,3]"]);
+    refused(x.index((2, ..)), &["index 2", "axis 0", "size 2"]);
+    refused(x.at((0, -4)).set(1.0), &["index -4", "axis 1", "size 3"]);
+    refused(x.index((Ellipsis, Ellipsis)), &["Ellipsis"]);
+    refused(x.index(Slice::every(0)), &["step"]);
+    refused(x.index(&x), &["f32[2,3]"]);
+    refused(x.index([true, false, true]), &["bool[3]", "axes 0"]);
+    refused(x.index((&i, &Array::from([0i32, 1, 2]))), &["broadcast"]);
+    refused(
+        x.at(&i).set(Array::ones([4], DType::F32)),
+        &["f32[4]", "[2, 3]"],
+    );
+    refused(x.take(&x, 0), &["f32[2,3]"]);
+    refused(x.take(&i, 2), &["axis 2"]);
+    refused(x.take_along_axis(&i, 0), &["i32[2]"]);
+    refused(x.sort(-3), &["axis -3"]);
+    refused(x.bincount(3), &["integers"]);
+    refused(x.cumsum(5), &["axis 5"]);
+    refused(x.top_k(4).0, &["4", "f32[2,3]"]);
+    refused(x.searchsorted(&i, false), &["one axis"]);
+    refused(x.max_pool([2], [1, 1], Pads::Valid), &["stride"]);
+    refused(
+        x.conv_general_dilated(&x, &Convolution::new([1])),
+        &["3 axes"],
+    );
+    refused(linalg::solve(&x, &x), &["square"]);
+    refused(linalg::cholesky(&x), &["f32[2,3]"]);
+    let image = Array::ones([1, 2, 4], DType::F32);
+    let kernel = Array::ones([3, 5, 2], DType::F32);
+    refused(
+        image.conv_general_dilated(&kernel, &Convolution::new([1])),
+        &["features", "f32[1,2,4]"],
+    );
+    // Positions in arrays are not known beforehand: they are moved inside, filled, or dropped.
+    let far = Array::from([7i32]);
+    assert_eq!(x.index(&far).shape(), [1, 3]);
+    assert_eq!(x.at(&far).set(5.0).sum(()).item::<f32>().unwrap(), 6.0);
+    let traced = jit(|x: &Array| x.index(x.gt(0.0)))(&x).unwrap_err();
+    assert!(traced.to_string().contains("index.rs"), "{traced}");
+}

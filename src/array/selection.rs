@@ -6,9 +6,13 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind, Result},
-    trace::op::{
-        Binary, Gather, GatherDimensionNumbers, GatherScatterMode, Scatter,
-        ScatterDimensionNumbers, ScatterKind, default_fill, remaining, rows,
+    trace::{
+        here,
+        op::{
+            Binary, Gather, GatherDimensionNumbers, GatherScatterMode, Scatter,
+            ScatterDimensionNumbers, ScatterKind, default_fill, remaining, rows,
+        },
+        poison, with_location,
     },
 };
 use smallvec::smallvec;
@@ -99,10 +103,10 @@ impl Array {
     /// ```
     #[track_caller]
     pub fn nonzero(&self, size: impl Into<Option<usize>>) -> Result<Vec<Array>> {
-        let at = std::panic::Location::caller();
-        nonzero(self, size.into()).map_err(|e| {
+        let (size, at) = (size.into(), here());
+        with_location(at, || nonzero(self, size)).map_err(|e| {
             let e = e.at(at);
-            crate::trace::poison(&e);
+            poison(&e);
             e
         })
     }

@@ -7,10 +7,17 @@ use super::{
 use crate::{
     error::{Error, Result},
     trace::{
-        bind, bind_all,
+        bind, bind_all, here,
         op::{Binary, Cumulative, CumulativeKind, Reduce, Reducer, Sort, TopK, remaining, rows},
+        with_location,
     },
 };
+
+#[track_caller]
+fn both_fail(e: Error) -> (Array, Array) {
+    let e = fail(e);
+    (e.clone(), e)
+}
 
 macro_rules! cumulative_methods {
     ($($(#[$doc:meta])* $name:ident = $kind:ident;)*) => {
@@ -122,20 +129,14 @@ impl Array {
     /// ```
     #[track_caller]
     pub fn top_k(&self, k: usize) -> (Array, Array) {
-        let both = self.aval().and_then(|a| {
-            let axis = normalise_axis(-1, a.ndim())?;
+        let both = with_location(here(), || {
+            let axis = normalise_axis(-1, self.aval()?.ndim())?;
             bind_all(TopK { axis, k }, std::slice::from_ref(self))
         });
         match both.as_deref() {
             Ok([values, positions]) => (values.clone(), positions.clone()),
-            Ok(_) => {
-                let e = fail(Error::internal("top_k has two results"));
-                (e.clone(), e)
-            }
-            Err(e) => {
-                let e = fail(e.clone());
-                (e.clone(), e)
-            }
+            Ok(_) => both_fail(Error::internal("top_k has two results")),
+            Err(e) => both_fail(e.clone()),
         }
     }
 
