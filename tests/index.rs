@@ -954,3 +954,62 @@ fn bad_input_is_an_error_at_the_users_line() {
     let traced = jit(|x: &Array| x.index(x.gt(0.0)))(&x).unwrap_err();
     assert!(traced.to_string().contains("index.rs"), "{traced}");
 }
+
+#[test]
+fn derivatives_of_complex_decompositions() {
+    let wave = |k: f64| {
+        (Array::arange(9, DType::F64) * k + 0.3)
+            .sin()
+            .reshape([3, 3])
+    };
+    let inputs = [wave(0.7), wave(1.9)];
+    let matrix = |x: &[Array]| {
+        let i = Array::scalar(num_complex::Complex::new(0.0, 1.0));
+        x[0].astype(DType::C128) + x[1].astype(DType::C128) * i
+    };
+    let parts =
+        |y: &[Array]| -> Vec<Array> { y.iter().flat_map(|y| [y.real(), y.imag()]).collect() };
+    let adjoint = |x: &Array| x.swapaxes(-1, -2).conj();
+    let check = |name: &str, f: Case| check_differences(name, &inputs, &f);
+    check(
+        "qr",
+        Arc::new(move |x| Ok(parts(&linalg::qr(&matrix(x), false)?))),
+    );
+    check(
+        "lu",
+        Arc::new(move |x| Ok(parts(&linalg::lu(&matrix(x))?[..1]))),
+    );
+    check(
+        "inv",
+        Arc::new(move |x| Ok(parts(&[linalg::inv(&matrix(x))]))),
+    );
+    check(
+        "det",
+        Arc::new(move |x| Ok(parts(&[linalg::det(&matrix(x))]))),
+    );
+    check(
+        "cholesky",
+        Arc::new(move |x| {
+            let a = matrix(x);
+            let a = a.matmul(&adjoint(&a)) + Array::eye(3, DType::C128);
+            Ok(parts(&[linalg::cholesky(&a)]))
+        }),
+    );
+    check(
+        "eigh",
+        Arc::new(move |x| {
+            let a = matrix(x);
+            let [w, v] = linalg::eigh(&(&a + adjoint(&a)))?;
+            let y = (&v * w.sin().expand_dims(-2).astype(DType::C128)).matmul(&adjoint(&v));
+            Ok([vec![w], parts(&[y])].concat())
+        }),
+    );
+    check(
+        "svd",
+        Arc::new(move |x| {
+            let [u, s, vh] = linalg::svd(&matrix(x), false)?;
+            let y = (&u * s.sin().expand_dims(-2).astype(DType::C128)).matmul(&vh);
+            Ok([vec![s], parts(&[y])].concat())
+        }),
+    );
+}
