@@ -541,3 +541,27 @@ fn an_executable_serves_many_threads() -> Result<()> {
     });
     Ok(())
 }
+
+#[test]
+fn transposes_are_copied_in_blocks() {
+    let mut r = Rng(10);
+    for shape in [
+        &[15, 17][..],
+        &[16, 16],
+        &[33, 5],
+        &[1, 40],
+        &[3, 19, 35],
+        &[0, 4],
+    ] {
+        for dtype in [DType::F32, DType::U8, DType::C128] {
+            let x = vec![random(&mut r, shape, dtype)];
+            let rank = shape.len();
+            let size: usize = shape.iter().product();
+            agree(&format!("{shape:?} turned"), 0.0, &x, |x| {
+                let mut order: Vec<usize> = (0..rank).collect();
+                order.swap(rank - 1, rank - 2);
+                vec![x[0].transpose(order).reshape([size])]
+            });
+        }
+    }
+}

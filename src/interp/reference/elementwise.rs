@@ -141,14 +141,14 @@ macro_rules! real {
                     Binary::Div => x / y,
                     Binary::Rem => x % y,
                     Binary::Max => {
-                        if x.is_nan() || x > y || (x == y && x.is_sign_positive()) {
+                        if x.is_nan() | (x > y) | ((x == y) & x.is_sign_positive()) {
                             x
                         } else {
                             y
                         }
                     }
                     Binary::Min => {
-                        if x.is_nan() || x < y || (x == y && x.is_sign_negative()) {
+                        if x.is_nan() | (x < y) | ((x == y) & x.is_sign_negative()) {
                             x
                         } else {
                             y

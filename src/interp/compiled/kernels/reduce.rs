@@ -93,8 +93,8 @@ macro_rules! foldable_float {
                     Fold::Sum => x + y,
                     Fold::Prod => x * y,
                     // NaN wins; of two zeros the positive one is larger.
-                    Fold::Max => if x.is_nan() || x > y || (x == y && x.is_sign_positive()) { x } else { y },
-                    Fold::Min => if x.is_nan() || x < y || (x == y && x.is_sign_negative()) { x } else { y },
+                    Fold::Max => if x.is_nan() | (x > y) | ((x == y) & x.is_sign_positive()) { x } else { y },
+                    Fold::Min => if x.is_nan() | (x < y) | ((x == y) & x.is_sign_negative()) { x } else { y },
                     Fold::And | Fold::Or | Fold::Xor => x,
                 }
             }

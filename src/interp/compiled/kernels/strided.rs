@@ -102,7 +102,8 @@ fn run_of<T: Copy>(storage: &[T], from: isize, step: isize, z: &mut [T]) {
     }
 }
 
-/// A view as a row-major copy: blocks of a transpose are read and written whole cache lines at a time.
+/// A view as a row-major copy. A transpose goes block by block, each turned in a corner of the cache of its own, so that whole cache
+/// lines are read and written.
 pub(in crate::interp::compiled) fn copy<T: Copy>(
     storage: &[T],
     offset: usize,
@@ -128,18 +129,30 @@ pub(in crate::interp::compiled) fn copy<T: Copy>(
         let Ok(at) = usize::try_from(at) else {
             return;
         };
-        for j in (0..columns).step_by(BLOCK) {
-            let width = BLOCK.min(columns - j);
-            for i in (0..rows).step_by(BLOCK) {
-                let height = BLOCK.min(rows - i);
-                for jj in j..j + width {
-                    let from = at + jj * stride as usize + i;
+        let Some(first) = storage.get(at) else {
+            return;
+        };
+        let mut block = [[*first; BLOCK]; BLOCK];
+        for i in (0..rows).step_by(BLOCK) {
+            let height = BLOCK.min(rows - i);
+            for j in (0..columns).step_by(BLOCK) {
+                let width = BLOCK.min(columns - j);
+                for (jj, line) in block.iter_mut().enumerate().take(width) {
+                    let from = at + (j + jj) * stride as usize + i;
                     let Some(x) = storage.get(from..from + height) else {
                         return;
                     };
-                    let to = z.get_mut(i * columns + jj..).unwrap_or_default();
-                    for (z, x) in to.iter_mut().step_by(columns).zip(x) {
-                        *z = *x;
+                    for (b, x) in line.iter_mut().zip(x) {
+                        *b = *x;
+                    }
+                }
+                for ii in 0..height {
+                    let to = (i + ii) * columns + j;
+                    let to = z.get_mut(to..to + width).unwrap_or_default();
+                    for (z, line) in to.iter_mut().zip(&block) {
+                        if let Some(b) = line.get(ii) {
+                            *z = *b;
+                        }
                     }
                 }
             }

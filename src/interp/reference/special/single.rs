@@ -48,13 +48,10 @@ pub(super) fn exp(x: f32) -> f32 {
         ],
     );
     let e = 1.0 + p.mul_add(r * r, r);
-    // Two factors, so that a result below the normal numbers is rounded once.
+    // Two factors, so that a result below the normal numbers is rounded once; no branch, so that loops are vectorised.
     let n = n as i32;
-    if n < -126 {
-        e * pow2(n + 64) * pow2(-64)
-    } else {
-        e * pow2(n)
-    }
+    let half = n >> 1;
+    e * pow2(half) * pow2(n - half)
 }
 
 /// `ln x`.
