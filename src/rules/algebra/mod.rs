@@ -23,3 +23,4 @@ pub mod solve;
 mod tests;
 
 pub(crate) use program::rewrite;
+pub use program::{PlannedIsland, plans};

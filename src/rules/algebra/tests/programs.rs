@@ -167,3 +167,20 @@ fn a_chain_of_matrices_is_reordered_and_the_rest_left_alone() {
     let planned = super::super::rewrite(&program).unwrap();
     assert_eq!(program.to_string(), planned.to_string());
 }
+
+#[test]
+fn plans_explain_themselves() {
+    let weight = Array::from_value(lora(6, 5, 2));
+    let x = ramp(&[5], 0.3);
+    let stages = quaxify(|w: &Array, x: &Array| w.dot(x))
+        .stages((&weight, &x))
+        .unwrap();
+    let plans = super::super::plans(&stages.dispatched);
+    assert_eq!(plans.len(), 1);
+    assert!(plans[0].written_is_forbidden && plans[0].cost.is_finite());
+    let text = plans[0].to_string();
+    assert!(
+        text.contains("programs.rs") && text.contains("refused as written"),
+        "{text}"
+    );
+}
