@@ -38,8 +38,9 @@ pub use error::{Error, ErrorKind, Result};
 pub use quaxide_derive::PyTree;
 pub use trace::{Jaxpr, eager, op};
 pub use transform::{
-    eval_shape, grad, hessian, jacfwd, jacrev, jit, jvp, linearize, make_jaxpr, value_and_grad,
-    vjp, vmap,
+    checkpoint, cond, custom_jvp, custom_vjp, eval_shape, fori_loop, grad, hessian, jacfwd, jacrev,
+    jit, jvp, linearize, make_jaxpr, scan, scan_with, switch, value_and_grad, vjp, vmap,
+    while_loop,
 };
 pub use tree::{PyTree, Static};
 
@@ -55,8 +56,9 @@ pub mod prelude {
         rules::{LoraArray, LoraConfig, adapters, loraify, unloraify},
         trace::{Jaxpr, op},
         transform::{
-            Call, by_path, eval_shape, grad, hessian, jacfwd, jacrev, jit, jvp, linearize,
-            make_jaxpr, value_and_grad, vjp, vmap,
+            Call, ScanOptions, by_path, checkpoint, cond, custom_jvp, custom_vjp, eval_shape,
+            fori_loop, grad, hessian, jacfwd, jacrev, jit, jvp, linearize, make_jaxpr, scan,
+            scan_with, switch, value_and_grad, vjp, vmap, while_loop,
         },
         tree::{self, PyTree, Static},
     };

@@ -1,20 +1,288 @@
 //! Programs within programs, when a value is among their operands: they are interpreted again with the real types inside.
+//!
+//! The program of an equation is traced again under a dispatching trace with the same rules, on values whose components are fresh
+//! variables. What comes out is a program of components, and the equation is put around that.
 
-use super::rules::Results;
-use crate::{array::Array, error::Result, trace::op::Op};
-use std::panic::Location;
+use super::{
+    resolve::{Context, definition},
+    rules::Results,
+};
+use crate::{
+    array::{Array, Aval, Dims},
+    error::{Error, Result},
+    trace::{
+        self, Jaxpr, Program, Trace,
+        op::{Cond, Op, Scan, While},
+    },
+    transform::close_together,
+    tree::{self, Flat, View},
+};
+use std::{panic::Location, sync::Arc};
 
 /// The results of a primitive with programs inside; `None` for every other primitive.
 pub(super) fn dispatch(
+    t: &Arc<Trace>,
+    context: &Context,
     op: &Op,
     args: &[&Array],
-    _at: &'static Location<'static>,
+    at: &'static Location<'static>,
 ) -> Result<Option<Results>> {
+    let args: Vec<Array> = args.iter().map(|a| (*a).clone()).collect();
+    let inside = Inside { t, context, op, at };
     match op {
-        Op::Jit(call) => {
-            let args: Vec<Array> = args.iter().map(|a| (*a).clone()).collect();
-            Ok(Some(call.jaxpr.eval(&args)?.into()))
-        }
+        Op::Jit(call) => Ok(Some(call.jaxpr.eval(&args)?.into())),
+        Op::Scan(p) => inside.scan(p, &args).map(Some),
+        Op::Cond(p) => inside.cond(p, &args).map(Some),
+        Op::While(p) => inside.while_loop(p, &args).map(Some),
         _ => Ok(None),
+    }
+}
+
+struct Inside<'i> {
+    t: &'i Arc<Trace>,
+    context: &'i Context,
+    op: &'i Op,
+    at: &'static Location<'static>,
+}
+
+/// A program of components.
+struct Restaged {
+    program: Jaxpr,
+    /// The results as they were, values with their structure.
+    outs: Vec<Array>,
+}
+
+/// What matters of a value to a loop: its structure and the types of its components.
+fn kind(x: &Array) -> Result<(u64, Vec<Aval>)> {
+    let mut components = vec![];
+    let mut push = |_: &str, c: &Array| components.push(c.clone());
+    let mut flat = Flat::hashing(View::Components, &mut push);
+    tree::PyTree::flatten(x, &mut flat);
+    let structure = flat.structure();
+    let avals = components
+        .iter()
+        .map(|c| Ok(c.aval()?.strong()))
+        .collect::<Result<_>>()?;
+    Ok((structure, avals))
+}
+
+fn describe(x: &Array) -> String {
+    match (x.as_dyn_value(), x.aval()) {
+        (Some(v), _) => v.describe(),
+        (None, Ok(a)) => a.to_string(),
+        (None, Err(e)) => e.message().to_string(),
+    }
+}
+
+/// Values of these structures, of these components.
+fn together(like: &[Array], components: Vec<Array>) -> Vec<Array> {
+    let mut components = components.into_iter();
+    like.iter()
+        .map(|x| {
+            tree::map(x, |_| {
+                components
+                    .next()
+                    .unwrap_or_else(|| Array::error(Error::internal("too few components")))
+            })
+        })
+        .collect()
+}
+
+fn apart(x: &[Array]) -> Vec<Array> {
+    x.iter().flat_map(tree::leaves).collect()
+}
+
+fn avals(x: &[Array]) -> Result<Vec<Aval>> {
+    x.iter().map(Array::aval).collect()
+}
+
+impl Inside<'_> {
+    /// A program again, on values like these. Results that `dense` marks become the arrays that they equal.
+    fn restage(&self, program: &Jaxpr, like: &[Array], dense: &[bool]) -> Result<Restaged> {
+        let context = Arc::new(self.context.nested());
+        let inputs = avals(&apart(like))?;
+        let mut outs = vec![];
+        let program = trace::stage(&inputs, Some(context), &mut |x| {
+            outs = program.eval(&together(like, x))?;
+            for (y, dense) in outs.iter_mut().zip(dense) {
+                if *dense && y.as_dyn_value().is_some() {
+                    let t = trace::current()
+                        .ok_or_else(|| Error::internal("no trace is in progress"))?;
+                    *y = definition(&t, y, self.op)?;
+                }
+            }
+            Ok(apart(&outs))
+        })?;
+        Ok(Restaged { program, outs })
+    }
+
+    /// Record an equation of components; its results as values like these.
+    fn record(&self, op: Op, args: &[Array], like: &[Array]) -> Result<Results> {
+        let args: Vec<&Array> = args.iter().collect();
+        let results = self.t.record(&op, &args, self.at)?;
+        Ok(together(like, results.into_vec()).into())
+    }
+
+    /// A carry after a step must be what it was before.
+    fn same_carry(&self, before: &[Array], after: &[Array]) -> Result<()> {
+        for (i, (a, b)) in before.iter().zip(after).enumerate() {
+            if kind(a)? != kind(b)? {
+                let name = self.op.name();
+                let (a, b) = (describe(a), describe(b));
+                let mut e = Error::tree(format!(
+                    "the carry of `{name}` must keep its type: array {i} of it was {a}, a step makes it {b}"
+                ));
+                if a == b {
+                    e = e.note("static fields or components of the two differ");
+                }
+                return Err(e.note(
+                    "start with what a step makes, or materialise it in the step or before the loop",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// A value with another leading axis on each component, or without one, if that is what it would equal.
+    fn with_components(
+        &self,
+        x: &Array,
+        aval: &Aval,
+        f: impl Fn(&Aval) -> Option<Aval>,
+    ) -> Option<Array> {
+        let mut fits = true;
+        let y = tree::map(x, |c| match c.aval().ok().as_ref().and_then(&f) {
+            Some(a) => Array::symbolic_zero(a),
+            None => {
+                fits = false;
+                c.clone()
+            }
+        });
+        (fits && y.aval().is_ok_and(|a| a.same_type(aval))).then_some(y)
+    }
+
+    fn scan(&self, p: &Scan, args: &[Array]) -> Result<Results> {
+        let first = p.num_consts + p.num_carry;
+        let (fixed, xs) = args.split_at(first.min(args.len()));
+        let mut xs = xs.to_vec();
+        let mut like = fixed.to_vec();
+        for x in &mut xs {
+            let slice = |a: &Aval| {
+                let (n, rest) = a.shape.split_first()?;
+                (*n == p.length).then(|| a.with_shape(Dims::from_slice(rest)))
+            };
+            let aval = x.aval()?;
+            let wanted = slice(&aval)
+                .ok_or_else(|| Error::internal("a scanned operand has no axis to scan"))?;
+            let value = match self.with_components(x, &wanted, slice) {
+                Some(y) => y,
+                // Slices of its components are not its slices: what it equals is scanned.
+                None => {
+                    let what = describe(x);
+                    *x = definition(self.t, x, self.op).map_err(|e| {
+                        e.note(format!(
+                            "slices of the components of {what} are not its slices"
+                        ))
+                    })?;
+                    Array::symbolic_zero(wanted)
+                }
+            };
+            like.push(value);
+        }
+        let mut dense = vec![false; p.jaxpr.outs().len()];
+        loop {
+            let staged = self.restage(&p.jaxpr, &like, &dense)?;
+            let (carry, ys) = staged.outs.split_at(p.num_carry.min(staged.outs.len()));
+            let before = fixed.get(p.num_consts..).unwrap_or_default();
+            self.same_carry(before, carry)?;
+            let stacked = |a: &Aval| {
+                let mut shape = Dims::from_elem(p.length, 1);
+                shape.extend_from_slice(&a.shape);
+                a.with_shape(shape)
+            };
+            let mut results = carry.to_vec();
+            let mut again = false;
+            for (y, dense) in ys.iter().zip(dense.iter_mut().skip(p.num_carry)) {
+                match self.with_components(y, &stacked(&y.aval()?), |a| Some(stacked(a))) {
+                    Some(y) => results.push(y),
+                    None => (*dense, again) = (true, true),
+                }
+            }
+            if again {
+                continue;
+            }
+            let carried = apart(before).len();
+            let (program, captured) = staged.program.close();
+            let consts = apart(fixed.get(..p.num_consts).unwrap_or_default());
+            let op = Scan {
+                jaxpr: program.into(),
+                num_consts: captured.len() + consts.len(),
+                num_carry: carried,
+                ..p.clone()
+            };
+            let args = [captured, consts, apart(before), apart(&xs)].concat();
+            return self.record(op.into(), &args, &results);
+        }
+    }
+
+    fn while_loop(&self, p: &While, args: &[Array]) -> Result<Results> {
+        let (cond_consts, rest) = args.split_at(p.cond_nconsts.min(args.len()));
+        let (body_consts, carry) = rest.split_at(p.body_nconsts.min(rest.len()));
+        let none = vec![false; carry.len()];
+        let body = self.restage(&p.body_jaxpr, &[body_consts, carry].concat(), &none)?;
+        self.same_carry(carry, &body.outs)?;
+        let cond = self.restage(&p.cond_jaxpr, &[cond_consts, carry].concat(), &[true])?;
+        let (body_jaxpr, of_body) = body.program.close();
+        let (cond_jaxpr, of_cond) = cond.program.close();
+        let of_cond = [of_cond, apart(cond_consts)].concat();
+        let of_body = [of_body, apart(body_consts)].concat();
+        let op = While {
+            body_jaxpr: body_jaxpr.into(),
+            body_nconsts: of_body.len(),
+            cond_jaxpr: cond_jaxpr.into(),
+            cond_nconsts: of_cond.len(),
+        };
+        self.record(op.into(), &[of_cond, of_body, apart(carry)].concat(), carry)
+    }
+
+    /// Branches whose results are of different kinds meet in the arrays that they equal.
+    fn cond(&self, p: &Cond, args: &[Array]) -> Result<Results> {
+        let Some((index, x)) = args.split_first() else {
+            return Err(Error::internal(
+                "`cond` has no operand that says which branch",
+            ));
+        };
+        let index = definition(self.t, index, self.op)?;
+        let results = p.branches.first().map_or(0, |b| b.outs().len());
+        let restage = |dense: &[bool]| {
+            p.branches
+                .iter()
+                .map(|b| self.restage(b, x, dense))
+                .collect::<Result<Vec<_>>>()
+        };
+        let mut staged = restage(&vec![false; results])?;
+        let mut dense = vec![false; results];
+        let mut met = String::new();
+        for (i, dense) in dense.iter_mut().enumerate() {
+            let outs: Vec<&Array> = staged.iter().filter_map(|s| s.outs.get(i)).collect();
+            let kinds = outs.iter().map(|y| kind(y)).collect::<Result<Vec<_>>>()?;
+            if kinds.windows(2).any(|w| w.first() != w.last()) {
+                *dense = true;
+                let all: Vec<String> = outs.iter().map(|y| describe(y)).collect();
+                met = all.join(" and ");
+            }
+        }
+        if dense.contains(&true) {
+            staged = restage(&dense).map_err(|e| {
+                e.note(format!(
+                    "the branches of `cond` return different kinds, {met}, which meet only in the arrays that they equal"
+                ))
+            })?;
+        }
+        let outs = staged.first().map(|s| s.outs.clone()).unwrap_or_default();
+        let programs = staged.into_iter().map(|s| s.program).collect();
+        let (branches, captured): (Vec<Program>, _) = close_together(programs)?;
+        let args = [vec![index], captured, apart(x)].concat();
+        self.record(Cond { branches }.into(), &args, &outs)
     }
 }

@@ -56,6 +56,17 @@ impl Context {
         }
     }
 
+    /// The context of a program within the one that is being dispatched: the same rules apply, and those that are running are.
+    pub(super) fn nested(&self) -> Context {
+        Context {
+            rules: self.rules.clone(),
+            untouched: Mutex::new(lock(&self.untouched).clone()),
+            depth: AtomicUsize::new(self.depth.load(Ordering::Relaxed)),
+            running: Mutex::new(lock(&self.running).clone()),
+            recorder: None,
+        }
+    }
+
     pub(super) fn of(t: &Trace) -> Option<Arc<Context>> {
         t.context()?.clone().downcast::<Context>().ok()
     }
@@ -126,6 +137,8 @@ fn decide(
 ) -> Result<(Results, Decision)> {
     let values: SmallVec<[&Arc<dyn DynValue>; 4]> =
         args.iter().filter_map(|a| a.as_dyn_value()).collect();
+    // Without values, the caller's rules apply within programs, too.
+    let inside = op.inner().is_some() && !context.rules.is_empty();
     if values.is_empty() && context.rules.is_empty() {
         return Ok((t.record(op, args, at)?, Decision::Plain));
     }
@@ -171,7 +184,7 @@ fn decide(
         let results = apply(context, op, args, rule)?;
         return Ok((results, Decision::Rule(rule.describe(op.name()))));
     }
-    if values.is_empty() {
+    if values.is_empty() && !inside {
         return Ok((t.record(op, args, at)?, Decision::Plain));
     }
     let defaults: SmallVec<[&Arc<Rules>; 2]> =
@@ -205,8 +218,11 @@ fn decide(
             return Err(e.note("add a rule for this primitive and these types"));
         }
     }
-    if let Some(results) = context.deeper(|| programs::dispatch(op, args, at))? {
+    if let Some(results) = context.deeper(|| programs::dispatch(t, context, op, args, at))? {
         return Ok((results, Decision::Inside));
+    }
+    if values.is_empty() {
+        return Ok((t.record(op, args, at)?, Decision::Plain));
     }
     let names: Vec<&str> = values.iter().map(|v| v.type_name()).collect();
     let results = context.deeper(|| {

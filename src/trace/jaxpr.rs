@@ -330,3 +330,27 @@ impl Jaxpr {
         (self, arrays)
     }
 }
+
+impl Jaxpr {
+    /// The program of one equation, for operands of these types.
+    pub(crate) fn of_op(op: Op, operands: impl IntoIterator<Item = Aval>) -> Result<Jaxpr> {
+        let operands: Vec<Aval> = operands.into_iter().collect();
+        super::stage(&operands, None, &mut |x| {
+            let x: Vec<&Array> = x.iter().collect();
+            Ok(bind_at(&op, &x, Location::caller())?.into_vec())
+        })
+    }
+
+    /// The program with its inputs and its results in another order: entry `i` of a list says which comes `i`-th.
+    pub(crate) fn reordered(mut self, inputs: &[usize], outs: &[usize]) -> Jaxpr {
+        self.invars = inputs
+            .iter()
+            .filter_map(|i| self.invars.get(*i).copied())
+            .collect();
+        self.outs = outs
+            .iter()
+            .filter_map(|i| self.outs.get(*i).cloned())
+            .collect();
+        self
+    }
+}

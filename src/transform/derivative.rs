@@ -74,7 +74,7 @@ fn linearize_program(j: &Jaxpr, wrt: &[bool]) -> Result<Linearized> {
     let unknown: Vec<bool> = (0..program.invars.len())
         .map(|i| i >= j.invars.len())
         .collect();
-    let mut halves = partial_eval::partial_eval(&program, &unknown)?;
+    let mut halves = partial_eval::partial_eval(&program, &unknown, &[])?;
     // A tangent that came out known is constant: as a linear map it can only be zero.
     let outs = j.outs.len();
     let mut linear = vec![];

@@ -102,7 +102,8 @@ pub trait Function<A: Args> {
         Self: Send + Sync + 'f;
 }
 
-fn argument<'a, T: 'static>(x: &[&'a dyn DynTree], i: usize) -> Result<&'a T> {
+/// An argument, with its type back on.
+pub(crate) fn argument<'a, T: 'static>(x: &[&'a dyn DynTree], i: usize) -> Result<&'a T> {
     x.get(i)
         .and_then(|x| x.as_any().downcast_ref())
         .ok_or_else(|| Error::internal(format!("argument {i} is not a {}", type_name::<T>())))
@@ -304,7 +305,22 @@ pub(crate) fn stage(
     context: Option<Context>,
     view: View,
 ) -> Result<(Jaxpr, Tree)> {
-    let mut out = None;
+    let (program, mut out) = stage_all(&|x| Ok(vec![f(x)?]), args, avals, context, view)?;
+    let out = out
+        .pop()
+        .ok_or_else(|| Error::internal("the function was not traced"))?;
+    Ok((program, out))
+}
+
+/// As [`stage`], for a function that returns several trees; the results of the program are the leaves of one after the other.
+pub(crate) fn stage_all(
+    f: &dyn Fn(&[&dyn DynTree]) -> Result<Vec<Tree>>,
+    args: &[&dyn DynTree],
+    avals: &[Aval],
+    context: Option<Context>,
+    view: View,
+) -> Result<(Jaxpr, Vec<Tree>)> {
+    let mut out = vec![];
     let program = trace::stage(avals, context, &mut |variables| {
         let mut given = variables.into_iter();
         let mut next = |_: &Array| {
@@ -314,12 +330,9 @@ pub(crate) fn stage(
         };
         let mut leaves = Leaves::new(view, &mut next);
         let traced: Vec<Tree> = args.iter().map(|a| a.unflatten_dyn(&mut leaves)).collect();
-        let y = f(&traced.iter().map(|t| &**t).collect::<Vec<_>>())?;
-        let leaves = leaves_of(&*y, view);
-        out = Some(y);
-        Ok(leaves)
+        out = f(&traced.iter().map(|t| &**t).collect::<Vec<_>>())?;
+        Ok(out.iter().flat_map(|t| leaves_of(&**t, view)).collect())
     })?;
-    let out = out.ok_or_else(|| Error::internal("the function was not traced"))?;
     Ok((program, out))
 }
 

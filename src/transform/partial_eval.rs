@@ -1,10 +1,10 @@
 //! Partial evaluation: a program is split by what is known of its inputs. Surgery on equations, nothing is traced.
 
 use crate::{
-    array::Aval,
+    array::{Array, Aval},
     error::{Error, Result},
     trace::{
-        Atom, Atoms, Eqn, Jaxpr, Var, Vars,
+        Atom, Atoms, Env, Eqn, Jaxpr, Var, Vars,
         op::{Component, Split, SplitOperand},
     },
 };
@@ -23,22 +23,14 @@ pub(crate) struct Halves {
     pub residuals: usize,
 }
 
-impl Halves {
-    /// The types of the residuals.
-    pub(crate) fn residual_avals(&self) -> Vec<Aval> {
-        self.unknown
-            .in_avals()
-            .take(self.residuals)
-            .cloned()
-            .collect()
-    }
-}
-
-/// Split a program: `unknown` marks the inputs that are not known.
-pub(crate) fn partial_eval(j: &Jaxpr, unknown: &[bool]) -> Result<Halves> {
+/// Split a program: `unknown` marks the inputs that are not known, `instantiate` results that count as unknown even if they are
+/// known (an empty list marks none).
+pub(crate) fn partial_eval(j: &Jaxpr, unknown: &[bool], instantiate: &[bool]) -> Result<Halves> {
     let mut halves = Surgery {
         is_unknown: vec![false; j.avals.len()],
         avals: j.avals.clone(),
+        consts: j.consts.clone(),
+        stands_for: FxHashMap::default(),
         known: vec![],
         unknown: vec![],
     };
@@ -48,11 +40,15 @@ pub(crate) fn partial_eval(j: &Jaxpr, unknown: &[bool]) -> Result<Halves> {
     for eqn in &j.eqns {
         halves.equation(eqn)?;
     }
-    let unknown_outs: Vec<bool> = j.outs.iter().map(|a| halves.depends(a)).collect();
+    let outs: Vec<Atom> = j.outs.iter().map(|a| halves.resolve(a)).collect();
+    let unknown_outs: Vec<bool> = outs
+        .iter()
+        .enumerate()
+        .map(|(i, a)| halves.depends(a) || instantiate.get(i).copied().unwrap_or(false))
+        .collect();
     let chosen = |wanted: bool| {
         let pick = |(a, u): (&Atom, &bool)| (*u == wanted).then(|| a.clone());
-        j.outs
-            .iter()
+        outs.iter()
             .zip(&unknown_outs)
             .filter_map(pick)
             .collect::<Vec<_>>()
@@ -69,7 +65,7 @@ pub(crate) fn partial_eval(j: &Jaxpr, unknown: &[bool]) -> Result<Halves> {
     // Captured arrays the unknown half captures itself.
     let own: Vec<Var> = unknown_inputs
         .map(|(v, _)| *v)
-        .chain(j.consts.iter().map(|(v, _)| *v))
+        .chain(halves.consts.iter().map(|(v, _)| *v))
         .collect();
     let repeated = definitions(&halves.known, &free(&pruned, &own));
     pruned.eqns.splice(0..0, repeated);
@@ -83,7 +79,7 @@ pub(crate) fn partial_eval(j: &Jaxpr, unknown: &[bool]) -> Result<Halves> {
     };
     let known = Jaxpr {
         invars: inputs(false).collect(),
-        consts: j.consts.clone(),
+        consts: halves.consts.clone(),
         eqns: halves.known,
         outs: chosen(false)
             .into_iter()
@@ -94,7 +90,7 @@ pub(crate) fn partial_eval(j: &Jaxpr, unknown: &[bool]) -> Result<Halves> {
     };
     let unknown = Jaxpr {
         invars: residuals.iter().copied().chain(inputs(true)).collect(),
-        consts: j.consts.clone(),
+        consts: halves.consts,
         avals: halves.avals,
         ..pruned
     };
@@ -174,6 +170,9 @@ fn definitions(known: &[Eqn], wanted: &[Var]) -> Vec<Eqn> {
 struct Surgery {
     is_unknown: Vec<bool>,
     avals: Vec<Arc<Aval>>,
+    consts: Vec<(Var, Array)>,
+    /// Results of split equations, and what computes them in one of the halves.
+    stands_for: FxHashMap<Var, Atom>,
     known: Vec<Eqn>,
     unknown: Vec<Eqn>,
 }
@@ -190,23 +189,33 @@ impl Surgery {
             .is_some_and(|v| self.is_unknown.get(v.index()).copied().unwrap_or(false))
     }
 
-    fn fresh(&mut self, aval: Aval) -> Var {
-        self.avals.push(Arc::new(aval));
-        self.is_unknown.push(false);
+    fn fresh(&mut self, aval: Arc<Aval>, unknown: bool) -> Var {
+        self.avals.push(aval);
+        self.is_unknown.push(unknown);
         Var((self.avals.len() - 1) as u32)
     }
 
+    fn resolve(&self, a: &Atom) -> Atom {
+        let found = a.var().and_then(|v| self.stands_for.get(&v));
+        found.unwrap_or(a).clone()
+    }
+
     fn equation(&mut self, eqn: &Eqn) -> Result<()> {
-        let unknown: Vec<bool> = eqn.inputs.iter().map(|a| self.depends(a)).collect();
+        let inputs: Atoms = eqn.inputs.iter().map(|a| self.resolve(a)).collect();
+        let unknown: Vec<bool> = inputs.iter().map(|a| self.depends(a)).collect();
+        let eqn = Eqn {
+            inputs,
+            ..eqn.clone()
+        };
         if !unknown.contains(&true) {
-            self.known.push(eqn.clone());
+            self.known.push(eqn);
             return Ok(());
         }
         let Some(inner) = eqn.op.inner() else {
             for v in &eqn.outputs {
                 self.mark(*v, true);
             }
-            self.unknown.push(eqn.clone());
+            self.unknown.push(eqn);
             return Ok(());
         };
         let operands: Vec<&Aval> = eqn
@@ -220,53 +229,87 @@ impl Surgery {
         let split = inner
             .partial_eval(&unknown, &operands)
             .map_err(|e| e.at(eqn.at))?;
-        self.split(eqn, split)
+        self.split(&eqn, split)
     }
 
+    /// Put the halves of an equation into the halves of the program.
     fn split(&mut self, eqn: &Eqn, split: Split) -> Result<()> {
         let missing = || Error::internal("a split equation names an operand that it lacks");
-        let residuals: Vec<Var> = split.residuals.into_iter().map(|a| self.fresh(a)).collect();
-        let mut known_outs = Vars::new();
-        let mut unknown_outs = Vars::new();
-        for (v, u) in eqn.outputs.iter().zip(&split.unknown_outs) {
-            self.mark(*v, *u);
-            if *u {
-                unknown_outs.push(*v);
-            } else {
-                known_outs.push(*v);
-            }
-        }
-        if let Some((op, operands)) = split.known {
-            let inputs = operands
-                .iter()
-                .map(|i| eqn.inputs.get(*i).cloned().ok_or_else(missing))
-                .collect::<Result<Atoms>>()?;
-            known_outs.extend(residuals.iter().copied());
-            self.known.push(Eqn {
-                op,
-                inputs,
-                outputs: known_outs,
-                at: eqn.at,
-            });
-        }
-        let (op, operands) = split.unknown;
+        let operand = |i: usize| eqn.inputs.get(i).cloned().ok_or_else(missing);
+        let (known, operands) = split.known;
         let inputs = operands
-            .iter()
+            .into_iter()
+            .map(operand)
+            .collect::<Result<Atoms>>()?;
+        let mut known_outs = self.inline(&known, &inputs, false, eqn)?;
+        let unmarked = split.unknown_outs.iter().filter(|u| !**u).count();
+        let residuals = known_outs.split_off(unmarked.min(known_outs.len()));
+        let (unknown, operands) = split.unknown;
+        let inputs = operands
+            .into_iter()
             .map(|o| match o {
-                SplitOperand::Operand(i) => eqn.inputs.get(*i).cloned().ok_or_else(missing),
-                SplitOperand::Residual(i) => {
-                    residuals.get(*i).map(|v| Atom::Var(*v)).ok_or_else(missing)
-                }
+                SplitOperand::Operand(i) => operand(i),
+                SplitOperand::Residual(i) => residuals.get(i).cloned().ok_or_else(missing),
             })
             .collect::<Result<Atoms>>()?;
-        if !unknown_outs.is_empty() {
-            self.unknown.push(Eqn {
-                op,
-                inputs,
-                outputs: unknown_outs,
-                at: eqn.at,
-            });
+        let unknown_outs = self.inline(&unknown, &inputs, true, eqn)?;
+        let (mut known_outs, mut unknown_outs) = (known_outs.into_iter(), unknown_outs.into_iter());
+        for (v, u) in eqn.outputs.iter().zip(&split.unknown_outs) {
+            let out = if *u {
+                unknown_outs.next()
+            } else {
+                known_outs.next()
+            };
+            self.stands_for.insert(*v, out.ok_or_else(missing)?);
         }
         Ok(())
+    }
+
+    /// Append a program's equations to a half; its results.
+    fn inline(
+        &mut self,
+        j: &Jaxpr,
+        inputs: &[Atom],
+        unknown: bool,
+        whole: &Eqn,
+    ) -> Result<Vec<Atom>> {
+        let mut env: Env<Atom> = Env::new(j, inputs.iter().cloned())?;
+        for (v, c) in &j.consts {
+            let fresh = self.fresh(j.aval(*v).clone(), false);
+            self.consts.push((fresh, c.clone()));
+            env.set(*v, Atom::Var(fresh));
+        }
+        let read = |env: &Env<Atom>, a: &Atom| match a {
+            Atom::Var(v) => env.get(*v).cloned(),
+            Atom::Lit(_) => Ok(a.clone()),
+        };
+        for eqn in &j.eqns {
+            let inputs = eqn
+                .inputs
+                .iter()
+                .map(|a| read(&env, a))
+                .collect::<Result<Atoms>>()?;
+            let outputs = eqn
+                .outputs
+                .iter()
+                .map(|v| {
+                    let fresh = self.fresh(j.aval(*v).clone(), unknown);
+                    env.set(*v, Atom::Var(fresh));
+                    fresh
+                })
+                .collect::<Vars>();
+            let eqn = Eqn {
+                op: eqn.op.clone(),
+                inputs,
+                outputs,
+                at: whole.at,
+            };
+            if unknown {
+                self.unknown.push(eqn);
+            } else {
+                self.known.push(eqn);
+            }
+        }
+        j.outs.iter().map(|a| read(&env, a)).collect()
     }
 }

@@ -1,6 +1,7 @@
 //! One step of a plan, and running it.
 
 use super::{
+    Executable,
     contract::{Contract, dot_general},
     elementwise::{Operand, Program, function},
     plan::{Place, Plan},
@@ -25,6 +26,8 @@ pub(super) enum Kernel {
     Reshape,
     Contract(Box<Contract>),
     Reduce(Arc<Reduce>),
+    /// A primitive that runs programs, and those programs, ready to run.
+    Control(Op, Vec<Executable>),
     /// As the reference interpreter does.
     Reference(Op),
 }
@@ -44,6 +47,16 @@ impl Kernel {
                 Kernel::Contract(Contract::new(p, &x.shape, &y.shape).into())
             }
             Op::Reduce(p) => Kernel::Reduce(p.clone()),
+            Op::Scan(_)
+            | Op::Cond(_)
+            | Op::While(_)
+            | Op::CustomJvp(_)
+            | Op::CustomVjp(_)
+            | Op::Checkpoint(_) => {
+                let programs = op.inner().map(|i| i.programs()).unwrap_or_default();
+                let ready = programs.into_iter().map(|p| Executable::new(p));
+                Kernel::Control(op.clone(), ready.collect::<Result<_>>()?)
+            }
             // Elementwise ones come here only where their operands are not of one shape, which the reference knows to refuse.
             Op::Unary(_)
             | Op::Binary(_)
@@ -75,6 +88,7 @@ impl Kernel {
             | Op::TopK(_)
             | Op::Cumulative(_)
             | Op::Jit(_)
+            | Op::CustomLinear(_)
             | Op::Custom(_) => Kernel::Reference(op.clone()),
         })
     }
@@ -226,12 +240,37 @@ impl Kernel {
                 Some(y) => only(y),
                 None => by_reference(&Op::Reduce(p.clone()), x, avals)?,
             },
+            Kernel::Control(op, programs) => control(op, programs, x, avals)?,
             Kernel::Reference(op) => by_reference(op, x, avals)?,
             Kernel::Elementwise(program) => {
                 let operands = x.iter().map(|b| Operand::Shared(b)).collect();
                 program.run(operands, avals, pool)?
             }
         })
+    }
+}
+
+/// A primitive that runs programs, with the programs planned beforehand.
+fn control(
+    op: &Op,
+    programs: &[Executable],
+    x: &[&Buffer],
+    avals: &[Arc<Aval>],
+) -> Result<Buffers> {
+    let x: SmallVec<[Arc<Buffer>; 4]> = x.iter().map(|b| Arc::new((*b).clone())).collect();
+    let avals: SmallVec<[Aval; 2]> = avals.iter().map(|a| (**a).clone()).collect();
+    let run = |i: usize, args: Vec<Arc<Buffer>>| match programs.get(i) {
+        Some(p) => p.run(&args),
+        None => Err(broken()),
+    };
+    match op {
+        Op::Scan(p) => reference::control::scan(p, &|args| run(0, args), &x, &avals),
+        Op::Cond(p) => reference::control::cond(p, &run, &x),
+        Op::While(p) => {
+            reference::control::while_loop(p, &|args| run(1, args), &|args| run(0, args), &x)
+        }
+        // The others call their one program once.
+        _ => Ok(run(0, x.to_vec())?.iter().map(|b| (**b).clone()).collect()),
     }
 }
 

@@ -1,6 +1,7 @@
 //! One plain function a primitive: the oracle that every other interpreter is compared with.
 
 mod contract;
+pub(crate) mod control;
 mod conv;
 pub(super) mod elementwise;
 mod index;
@@ -81,6 +82,26 @@ pub fn apply(op: &Op, x: &[Arc<Buffer>], results: &[Aval]) -> Result<Buffers> {
             let y = run(&p.jaxpr, x.to_vec())?;
             return Ok(y.iter().map(|b| (**b).clone()).collect());
         }
+        Op::Scan(p) => {
+            let plan = Plan::new(&p.jaxpr);
+            return control::scan(p, &|args| plan.run(&p.jaxpr, args), x, results);
+        }
+        Op::CustomJvp(p) => return Ok(owned(run(&p.call_jaxpr, x.to_vec())?)),
+        Op::CustomVjp(p) => return Ok(owned(run(&p.call_jaxpr, x.to_vec())?)),
+        Op::Checkpoint(p) => return Ok(owned(run(&p.jaxpr, x.to_vec())?)),
+        Op::CustomLinear(p) => return Err(p.forwards()),
+        Op::Cond(p) => {
+            return control::cond(
+                p,
+                &|i, args| run(control::program(&p.branches, i)?, args),
+                x,
+            );
+        }
+        Op::While(p) => {
+            let (cond, body) = (Plan::new(&p.cond_jaxpr), Plan::new(&p.body_jaxpr));
+            let cond = |args| cond.run(&p.cond_jaxpr, args);
+            return control::while_loop(p, &cond, &|args| body.run(&p.body_jaxpr, args), x);
+        }
         Op::Custom(p) => {
             let x: Vec<Array> = x.iter().map(|b| Array::from_shared(b.clone())).collect();
             let y = p.eval(&x)?;
@@ -94,47 +115,68 @@ pub fn apply(op: &Op, x: &[Arc<Buffer>], results: &[Aval]) -> Result<Buffers> {
     Ok(smallvec![y.with_weak_type(weak_type)])
 }
 
+fn owned(results: Vec<Arc<Buffer>>) -> Buffers {
+    results.iter().map(|b| (**b).clone()).collect()
+}
+
 /// Run a program. Buffers are dropped after their last use.
 pub fn run(j: &Jaxpr, args: Vec<Arc<Buffer>>) -> Result<Vec<Arc<Buffer>>> {
-    let mut last_use: Vec<usize> = vec![0; j.var_count()];
-    for (i, eqn) in j.eqns().iter().enumerate() {
-        for v in eqn.inputs.iter().filter_map(Atom::var) {
+    Plan::new(j).run(j, args)
+}
+
+/// What is worked out once for a program that may run many times.
+struct Plan {
+    /// The number of the equation that reads a variable last; `usize::MAX` for results.
+    last_use: Vec<usize>,
+}
+
+impl Plan {
+    fn new(j: &Jaxpr) -> Plan {
+        let mut last_use: Vec<usize> = vec![0; j.var_count()];
+        for (i, eqn) in j.eqns().iter().enumerate() {
+            for v in eqn.inputs.iter().filter_map(Atom::var) {
+                if let Some(slot) = last_use.get_mut(v.index()) {
+                    *slot = i;
+                }
+            }
+        }
+        for v in j.outs().iter().filter_map(Atom::var) {
             if let Some(slot) = last_use.get_mut(v.index()) {
-                *slot = i;
+                *slot = usize::MAX;
             }
         }
+        Plan { last_use }
     }
-    for v in j.outs().iter().filter_map(Atom::var) {
-        if let Some(slot) = last_use.get_mut(v.index()) {
-            *slot = usize::MAX;
+
+    fn run(&self, j: &Jaxpr, args: Vec<Arc<Buffer>>) -> Result<Vec<Arc<Buffer>>> {
+        let last_use = &self.last_use;
+        let mut env: Env<Arc<Buffer>> = Env::new(j, args.into_iter())?;
+        for (v, c) in j.consts() {
+            env.set(*v, constant(c)?);
         }
-    }
-    let mut env: Env<Arc<Buffer>> = Env::new(j, args.into_iter())?;
-    for (v, c) in j.consts() {
-        env.set(*v, constant(c)?);
-    }
-    let read = |env: &Env<Arc<Buffer>>, a: &Atom| match a {
-        Atom::Var(v) => env.get(*v).cloned(),
-        Atom::Lit(l) => Ok(l.buffer().clone()),
-    };
-    for (i, eqn) in j.eqns().iter().enumerate() {
-        let mut x: SmallVec<[Arc<Buffer>; 4]> = SmallVec::new();
-        for a in &eqn.inputs {
-            x.push(read(&env, a)?);
-        }
-        for v in eqn.inputs.iter().filter_map(Atom::var) {
-            if last_use.get(v.index()) == Some(&i) {
-                env.take(v);
+        let read = |env: &Env<Arc<Buffer>>, a: &Atom| match a {
+            Atom::Var(v) => env.get(*v).cloned(),
+            Atom::Lit(l) => Ok(l.buffer().clone()),
+        };
+        for (i, eqn) in j.eqns().iter().enumerate() {
+            let mut x: SmallVec<[Arc<Buffer>; 4]> = SmallVec::new();
+            for a in &eqn.inputs {
+                x.push(read(&env, a)?);
+            }
+            for v in eqn.inputs.iter().filter_map(Atom::var) {
+                if last_use.get(v.index()) == Some(&i) {
+                    env.take(v);
+                }
+            }
+            let avals: SmallVec<[Aval; 2]> =
+                eqn.outputs.iter().map(|v| (**j.aval(*v)).clone()).collect();
+            let y = apply(&eqn.op, &x, &avals).map_err(|e| e.at(eqn.at))?;
+            for (v, y) in eqn.outputs.iter().zip(y) {
+                env.set(*v, Arc::new(y));
             }
         }
-        let avals: SmallVec<[Aval; 2]> =
-            eqn.outputs.iter().map(|v| (**j.aval(*v)).clone()).collect();
-        let y = apply(&eqn.op, &x, &avals).map_err(|e| e.at(eqn.at))?;
-        for (v, y) in eqn.outputs.iter().zip(y) {
-            env.set(*v, Arc::new(y));
-        }
+        j.outs().iter().map(|a| read(&env, a)).collect()
     }
-    j.outs().iter().map(|a| read(&env, a)).collect()
 }
 
 /// The numbers of a captured array.

@@ -1,13 +1,13 @@
 //! Primitives that call a program once: `jit`.
 
 use super::{
-    Arg, Avals, Axes, BatchAxis, Batched, Inner, Jvp, Op, Param, Params, Prim, Primitive, Split,
-    SplitOperand, Tangent,
+    Arg, Avals, Axes, BatchAxis, Batched, Inner, Jvp, Op, Param, Params, Prim, Primitive, Pruned,
+    Split, SplitOperand, Tangent,
 };
 use crate::{
     array::{Array, Aval},
     error::{Error, Result},
-    trace::{Program, bind_all},
+    trace::{Jaxpr, Program, bind_all},
     transform::{batch, jvp, partial_eval, transpose},
 };
 use std::sync::Arc;
@@ -149,8 +149,11 @@ impl Inner for Jit {
         }
     }
     fn partial_eval(&self, unknown: &[bool], _: &[&Aval]) -> Result<Split> {
-        let halves = partial_eval::partial_eval(&self.jaxpr, unknown)?;
-        Ok(split_call(unknown, halves, |p| self.around(p)))
+        let halves = partial_eval::partial_eval(&self.jaxpr, unknown, &[])?;
+        split_call(unknown, halves, |p| self.around(p))
+    }
+    fn prune(&self, used: &[bool]) -> Option<Pruned> {
+        prune_call(&self.jaxpr, used, |p| self.around(p))
     }
 }
 
@@ -159,7 +162,7 @@ pub(crate) fn split_call(
     unknown: &[bool],
     halves: partial_eval::Halves,
     around: impl Fn(Program) -> Op,
-) -> Split {
+) -> Result<Split> {
     let numbered = |wanted: bool| {
         unknown
             .iter()
@@ -167,15 +170,38 @@ pub(crate) fn split_call(
             .filter(move |(_, u)| **u == wanted)
             .map(|(i, _)| i)
     };
-    let residuals: Vec<Aval> = halves.residual_avals();
-    let operands = (0..residuals.len())
+    let operands = (0..halves.residuals)
         .map(SplitOperand::Residual)
         .chain(numbered(true).map(SplitOperand::Operand))
         .collect();
-    Split {
-        known: Some((around(halves.known.into()), numbered(false).collect())),
-        unknown: (around(halves.unknown.into()), operands),
+    let call = |p: Jaxpr| {
+        let avals: Vec<Aval> = p.in_avals().cloned().collect();
+        Jaxpr::of_op(around(p.into()), avals)
+    };
+    Ok(Split {
+        known: (call(halves.known)?, numbered(false).collect()),
+        unknown: (call(halves.unknown)?, operands),
         unknown_outs: halves.unknown_outs,
-        residuals,
-    }
+    })
+}
+
+/// A call without the results that nobody uses, and without the operands that only those need.
+pub(crate) fn prune_call(
+    program: &Program,
+    used: &[bool],
+    around: impl Fn(Program) -> Op,
+) -> Option<Pruned> {
+    let (pruned, operands) = program.prune(used);
+    let fewer = operands.len() < program.invars().len() || used.contains(&false);
+    fewer.then(|| Pruned {
+        op: around(pruned.into()),
+        operands,
+        results: marked(used),
+    })
+}
+
+/// The numbers of the marked.
+pub(crate) fn marked(flags: &[bool]) -> Vec<usize> {
+    let hit = |(i, f): (usize, &bool)| f.then_some(i);
+    flags.iter().enumerate().filter_map(hit).collect()
 }

@@ -7,13 +7,14 @@
 use crate::{
     array::{Array, Aval, Dims},
     error::{Error, Result},
-    trace::Program,
+    trace::{Jaxpr, Program},
 };
 use smallvec::SmallVec;
 use std::{any::Any, fmt, marker::PhantomData, ops::Deref, sync::Arc};
 
 mod call;
 mod contract;
+mod control;
 mod conv;
 mod elementwise;
 mod index;
@@ -28,6 +29,7 @@ mod window;
 
 pub use call::*;
 pub use contract::*;
+pub use control::*;
 pub use conv::*;
 pub use elementwise::*;
 pub use index::*;
@@ -192,19 +194,44 @@ pub trait Inner {
     /// Split in two: what can be computed from the operands that are known, and the rest.
     /// `unknown` marks the operands that are not known.
     fn partial_eval(&self, unknown: &[bool], operands: &[&Aval]) -> Result<Split>;
+    /// The same without what computes results that `used` does not mark; `None` where nothing can be left out.
+    fn prune(&self, used: &[bool]) -> Option<Pruned>;
 }
 
-/// A primitive with programs inside, split by what is known of its operands.
+/// A primitive with programs inside, split by what is known of its operands. The halves stand in the place of the equation.
 pub struct Split {
-    /// The known half and the operands (by number) that it takes; its results are those of the whole that `unknown_outs` does
-    /// not mark, in order, and then the residuals. `None` if nothing is known.
-    pub known: Option<(Op, Vec<usize>)>,
-    /// The types of the residuals.
-    pub residuals: Vec<Aval>,
+    /// The known half and the operands (by number) that it takes. Its results are those of the whole that `unknown_outs` does not
+    /// mark, in order, and then the residuals.
+    pub known: (Jaxpr, Vec<usize>),
     /// The unknown half and what it takes; its results are those of the whole that `unknown_outs` marks, in order.
-    pub unknown: (Op, Vec<SplitOperand>),
+    pub unknown: (Jaxpr, Vec<SplitOperand>),
     /// Which results of the whole are not known.
     pub unknown_outs: Vec<bool>,
+}
+
+impl Split {
+    /// Nothing can be computed early: the whole is unknown.
+    pub(crate) fn nothing_known(op: Op, operands: &[&Aval]) -> Result<Split> {
+        let whole = Jaxpr::of_op(op, operands.iter().map(|a| (*a).clone()))?;
+        Ok(Split {
+            known: (Jaxpr::default(), vec![]),
+            unknown_outs: vec![true; whole.outs().len()],
+            unknown: (
+                whole,
+                (0..operands.len()).map(SplitOperand::Operand).collect(),
+            ),
+        })
+    }
+}
+
+/// A primitive with programs inside, without what computes results that nobody uses.
+pub struct Pruned {
+    /// What is left of it.
+    pub op: Op,
+    /// The operands that it still takes, by number.
+    pub operands: Vec<usize>,
+    /// The results that it still has, by number; at least those that are used.
+    pub results: Vec<usize>,
 }
 
 /// Where an operand of the unknown half of a [`Split`] comes from.
@@ -305,6 +332,7 @@ ops! {
         Gather, Scatter, Sort, TopK, Cumulative,
         ConvGeneralDilated, ReduceWindow, SelectAndGatherAdd, SelectAndScatterAdd,
         Jit,
+        Scan, Cond, While, CustomJvp, CustomVjp, CustomLinear, Checkpoint,
     }
 }
 

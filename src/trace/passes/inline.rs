@@ -1,9 +1,9 @@
-//! Calls of `jit` replaced by what they call.
+//! Calls replaced by what they call.
 
 use crate::trace::{Atom, Atoms, Eqn, Jaxpr, Var, Vars, op::Op};
 
 impl Jaxpr {
-    /// The program with every `jit` call, however deep, replaced by the equations of its program.
+    /// The program with every call, however deep, of `jit`, `custom_jvp` and `custom_vjp` replaced by the equations of its program.
     pub(crate) fn inline(mut self) -> Jaxpr {
         let eqns = std::mem::take(&mut self.eqns);
         let mut names: Names = vec![None; self.avals.len()];
@@ -17,7 +17,14 @@ impl Jaxpr {
     /// Append an equation, of a called program if `callee` is given, with its variables renamed.
     fn append(&mut self, eqn: &Eqn, names: &mut Names, callee: Option<&Jaxpr>) {
         let inputs: Atoms = eqn.inputs.iter().map(|a| read(names, a)).collect();
-        let Op::Jit(call) = &eqn.op else {
+        let body = match &eqn.op {
+            Op::Jit(p) => Some(&p.jaxpr),
+            // Derivatives have been taken by now.
+            Op::CustomJvp(p) => Some(&p.call_jaxpr),
+            Op::CustomVjp(p) => Some(&p.call_jaxpr),
+            _ => None,
+        };
+        let Some(body) = body else {
             let mut outputs = Vars::new();
             for v in &eqn.outputs {
                 let new = match callee {
@@ -35,7 +42,7 @@ impl Jaxpr {
             });
             return;
         };
-        let body = &*call.jaxpr;
+        let body = &**body;
         let mut inner: Names = vec![None; body.avals.len()];
         for (v, a) in body.invars.iter().zip(inputs) {
             set(&mut inner, *v, a);
