@@ -54,7 +54,10 @@ pub mod prelude {
         optim::{self, Optimiser},
         random,
         rules::{LoraArray, LoraConfig, adapters, loraify, unloraify},
-        trace::{Jaxpr, op},
+        trace::{
+            Jaxpr, op,
+            op::{axis_index, pmax, pmean, pmin, psum},
+        },
         transform::{
             Call, ScanOptions, by_path, checkpoint, cond, custom_jvp, custom_vjp, eval_shape,
             fori_loop, grad, hessian, jacfwd, jacrev, jit, jvp, linearize, make_jaxpr, scan,

@@ -403,3 +403,42 @@ fn loops_and_branches_nest() {
     let jitted = jit(grad(loss))(&xs).unwrap();
     close(&jitted, &grad(loss)(&xs).unwrap(), 1e-13);
 }
+
+#[test]
+fn examples_speak_to_each_other() {
+    let f = |x: &Array| {
+        let s = psum(x, "i");
+        (x - pmean(x, "i")) * pmax(x, "i")
+            + pmin(&(x * &s), "i")
+            + axis_index("i").astype(DType::F64)
+    };
+    let one = Array::zeros([2], DType::F64);
+    let e = f(&one).err().cloned().unwrap();
+    assert!(e.message().contains("`i`"), "{e}");
+    let g = |xs: &Array| vmap(f).axis_name("i")(xs).unwrap();
+    let xs = Array::new([3, 2], vec![0.1, 0.9, 0.5, -0.3, 0.2, 0.4]);
+    let by_hand = |xs: &Array| {
+        let s = xs.sum(0);
+        let n = Array::from([[0.0], [1.0], [2.0]]);
+        (xs - xs.mean(0)) * xs.max(0) + (xs * s).min(0) + n
+    };
+    close(&g(&xs), &by_hand(&xs), 1e-13);
+    let loss = |xs: &Array| (g(xs) * (xs * 0.3).cos()).sum(());
+    check_derivatives(loss, &xs);
+    // Inside loops and branches, and with nothing else that is mapped.
+    let inside = |x: &Array| {
+        let (c, _) = scan_with(
+            ScanOptions::new().length(2),
+            |c, _: &()| (c + axis_index("i").astype(DType::F64), ()),
+            &Array::scalar(0.0f64),
+            &(),
+        )?;
+        cond(&x.gt(0.0), |x| x + psum(x, "i") + &c, |x| x - &c, x)
+    };
+    let y = vmap(inside).axis_name("i")(&vector(&[1.0, -1.0, 2.0])).unwrap();
+    close(&y, &vector(&[3.0, -3.0, 8.0]), 1e-13);
+    let nested = vmap(|x: &Array| vmap(|y: &Array| psum(y, "j") + psum(y, "i")).axis_name("j")(x))
+        .axis_name("i");
+    let y = nested(&Array::new([2, 2], vec![1.0, 2.0, 3.0, 4.0])).unwrap();
+    close(&y, &Array::new([2, 2], vec![7.0, 9.0, 11.0, 13.0]), 1e-13);
+}

@@ -128,7 +128,26 @@ fn checkpoints_compute_again() {
     }))(&x)
     .unwrap();
     program.check().unwrap();
-    insta::assert_snapshot!(program, @"");
+    insta::assert_snapshot!(program, @r"
+    { lambda ; a:f32[3]. let
+        b:f32[3] = sin a
+        c:f32[3] = sin b
+        _:f32[] = reduce_sum[axes=(0,) out_sharding=None] c
+        d:f32[3] = broadcast_in_dim 1.0:f32[]
+        e:f32[3] = remat2[
+          differentiated=True
+          jaxpr={ lambda ; f:f32[3] g:f32[3]. let
+              h:f32[3] = sin f
+              i:f32[3] = cos f
+              j:f32[3] = cos h
+              k:f32[3] = mul g j
+              l:f32[3] = mul k i
+            in (l,) }
+          policy=None
+          prevent_cse=True
+        ] a d
+      in (e,) }
+    ");
     let f = checkpoint(|x: &Array, w: &Array| (x * w).sin().exp());
     let (x, w) = (vector(&[0.3, -0.4]), vector(&[1.5, 0.5]));
     let plain = |x: &Array, w: &Array| (x * w).sin().exp().sum(());

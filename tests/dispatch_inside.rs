@@ -206,3 +206,53 @@ fn rules_for_one_call_reach_inside() {
     .unwrap();
     close(&y, &x.cos().cos());
 }
+
+#[test]
+fn custom_derivatives_are_of_what_a_value_equals() {
+    let (w, dense) = lora(&[2, 2], 1);
+    // Both rules give three times the derivative, so that it shows that they are used.
+    let forward = custom_jvp(
+        |w: &Array, x: &Array| w.matmul(x).sin(),
+        |(w, x), (dw, dx)| {
+            let slope = w.matmul(x).cos() * (dw.matmul(x) + w.matmul(dx)) * 3.0;
+            (w.matmul(x).sin(), slope)
+        },
+    );
+    let backward = custom_vjp(
+        |w: &Array, x: &Array| w.matmul(x).sin(),
+        |w: &Array, x: &Array| (w.matmul(x).sin(), (w.clone(), x.clone())),
+        |(w, x), ct| {
+            let slope = w.matmul(x).cos() * ct * 3.0;
+            let dw = slope.reshape([2, 1]) * x.reshape([1, 2]);
+            (dw, slope.matmul(w))
+        },
+    );
+    let x = numbers(&[2], 0.4);
+    let plain = |w: &Array| w.matmul(&x).sin().sum(());
+    let g = grad(plain)(&dense).unwrap() * 3.0;
+    let value = w.value::<LoraArray>().unwrap();
+    for f in [forward, backward] {
+        let loss = |w: &Array| Ok::<_, Error>(f(w, &x)?.sum(()));
+        close(&quaxify(loss)(&w).unwrap(), &plain(&dense));
+        let got = grad(quaxify(loss))(&w).unwrap();
+        let got = got.value::<LoraArray>().unwrap();
+        close(&got.a, &g.matmul(&value.b.transpose([1, 0])));
+        close(&got.b, &value.a.transpose([1, 0]).matmul(&g));
+    }
+}
+
+#[test]
+fn checkpoints_hold_values() {
+    let (w, dense) = lora(&[2, 2], 1);
+    let f = checkpoint(|w: &Array, x: &Array| w.matmul(x).sin());
+    let x = numbers(&[2], 0.4);
+    let loss = |w: &Array| Ok::<_, Error>(f(w, &x)?.square().sum(()));
+    close(&quaxify(loss)(&w).unwrap(), &loss(&dense).unwrap());
+    let g = grad(loss)(&dense).unwrap();
+    let got = grad(quaxify(loss))(&w).unwrap();
+    let value = w.value::<LoraArray>().unwrap();
+    close(
+        &got.value::<LoraArray>().unwrap().a,
+        &g.matmul(&value.b.transpose([1, 0])),
+    );
+}

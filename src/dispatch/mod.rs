@@ -1,5 +1,6 @@
 //! Array-ish values, the rules by which primitives act on them, and `quaxify`, which runs ordinary programs on them.
 
+mod custom;
 mod programs;
 mod quaxify;
 mod record;

@@ -12,7 +12,7 @@ use crate::{
     error::{Error, Result},
     trace::{
         self, Jaxpr, Program, Trace,
-        op::{Cond, Op, Scan, While},
+        op::{Checkpoint, Cond, Op, Scan, While},
     },
     transform::close_together,
     tree::{self, Flat, View},
@@ -34,22 +34,25 @@ pub(super) fn dispatch(
         Op::Scan(p) => inside.scan(p, &args).map(Some),
         Op::Cond(p) => inside.cond(p, &args).map(Some),
         Op::While(p) => inside.while_loop(p, &args).map(Some),
+        Op::CustomJvp(p) => inside.custom_jvp(p, &args).map(Some),
+        Op::CustomVjp(p) => inside.custom_vjp(p, &args).map(Some),
+        Op::Checkpoint(p) => inside.checkpoint(p, &args).map(Some),
         _ => Ok(None),
     }
 }
 
-struct Inside<'i> {
+pub(super) struct Inside<'i> {
     t: &'i Arc<Trace>,
     context: &'i Context,
-    op: &'i Op,
+    pub(super) op: &'i Op,
     at: &'static Location<'static>,
 }
 
 /// A program of components.
-struct Restaged {
-    program: Jaxpr,
+pub(super) struct Restaged {
+    pub(super) program: Jaxpr,
     /// The results as they were, values with their structure.
-    outs: Vec<Array>,
+    pub(super) outs: Vec<Array>,
 }
 
 /// What matters of a value to a loop: its structure and the types of its components.
@@ -75,7 +78,7 @@ fn describe(x: &Array) -> String {
 }
 
 /// Values of these structures, of these components.
-fn together(like: &[Array], components: Vec<Array>) -> Vec<Array> {
+pub(super) fn together(like: &[Array], components: Vec<Array>) -> Vec<Array> {
     let mut components = components.into_iter();
     like.iter()
         .map(|x| {
@@ -88,21 +91,35 @@ fn together(like: &[Array], components: Vec<Array>) -> Vec<Array> {
         .collect()
 }
 
-fn apart(x: &[Array]) -> Vec<Array> {
+/// All components.
+pub(super) fn apart(x: &[Array]) -> Vec<Array> {
     x.iter().flat_map(tree::leaves).collect()
 }
 
-fn avals(x: &[Array]) -> Result<Vec<Aval>> {
+pub(super) fn avals(x: &[Array]) -> Result<Vec<Aval>> {
     x.iter().map(Array::aval).collect()
 }
 
 impl Inside<'_> {
+    /// Trace under a dispatching trace with the same rules.
+    pub(super) fn stage(
+        &self,
+        inputs: &[Aval],
+        f: &mut dyn FnMut(Vec<Array>) -> Result<Vec<Array>>,
+    ) -> Result<Jaxpr> {
+        trace::stage(inputs, Some(Arc::new(self.context.nested())), f)
+    }
+
     /// A program again, on values like these. Results that `dense` marks become the arrays that they equal.
-    fn restage(&self, program: &Jaxpr, like: &[Array], dense: &[bool]) -> Result<Restaged> {
-        let context = Arc::new(self.context.nested());
+    pub(super) fn restage(
+        &self,
+        program: &Jaxpr,
+        like: &[Array],
+        dense: &[bool],
+    ) -> Result<Restaged> {
         let inputs = avals(&apart(like))?;
         let mut outs = vec![];
-        let program = trace::stage(&inputs, Some(context), &mut |x| {
+        let program = self.stage(&inputs, &mut |x| {
             outs = program.eval(&together(like, x))?;
             for (y, dense) in outs.iter_mut().zip(dense) {
                 if *dense && y.as_dyn_value().is_some() {
@@ -117,7 +134,7 @@ impl Inside<'_> {
     }
 
     /// Record an equation of components; its results as values like these.
-    fn record(&self, op: Op, args: &[Array], like: &[Array]) -> Result<Results> {
+    pub(super) fn record(&self, op: Op, args: &[Array], like: &[Array]) -> Result<Results> {
         let args: Vec<&Array> = args.iter().collect();
         let results = self.t.record(&op, &args, self.at)?;
         Ok(together(like, results.into_vec()).into())
@@ -243,6 +260,17 @@ impl Inside<'_> {
             cond_nconsts: of_cond.len(),
         };
         self.record(op.into(), &[of_cond, of_body, apart(carry)].concat(), carry)
+    }
+
+    fn checkpoint(&self, p: &Checkpoint, args: &[Array]) -> Result<Results> {
+        let staged = self.restage(&p.jaxpr, args, &[])?;
+        let (program, captured) = staged.program.close();
+        let op = Checkpoint {
+            jaxpr: program.into(),
+            ..p.clone()
+        };
+        let args = [captured, apart(args)].concat();
+        self.record(op.into(), &args, &staged.outs)
     }
 
     /// Branches whose results are of different kinds meet in the arrays that they equal.

@@ -333,11 +333,13 @@ impl Jaxpr {
 
 impl Jaxpr {
     /// The program of one equation, for operands of these types.
+    #[track_caller]
     pub(crate) fn of_op(op: Op, operands: impl IntoIterator<Item = Aval>) -> Result<Jaxpr> {
         let operands: Vec<Aval> = operands.into_iter().collect();
+        let at = super::here();
         super::stage(&operands, None, &mut |x| {
             let x: Vec<&Array> = x.iter().collect();
-            Ok(bind_at(&op, &x, Location::caller())?.into_vec())
+            Ok(bind_at(&op, &x, at)?.into_vec())
         })
     }
 

@@ -174,10 +174,12 @@ pub(super) fn avals_of(leaves: &[Array]) -> Result<Vec<Aval>> {
 }
 
 /// Apply a primitive that holds programs: within a trace it is recorded, outside of every trace it is rewritten, compiled and run.
+#[track_caller]
 pub(super) fn apply(op: Op, args: &[Array]) -> Result<Vec<Array>> {
     run(Jaxpr::of_op(op, avals_of(args)?)?, args)
 }
 
+#[track_caller]
 fn scan_dyn(
     f: &Body<'_>,
     options: &ScanOptions,
@@ -277,6 +279,7 @@ pub fn while_loop<C: PyTree, O: Output<Tree = C>>(
     typed(while_dyn(&test, &body, init)?)
 }
 
+#[track_caller]
 fn while_dyn(test: &Body<'_>, body: &Body<'_>, init: &dyn DynTree) -> Result<Tree> {
     let view = view();
     let carry = leaves_of(init, view);
@@ -470,6 +473,7 @@ pub fn switch<X: PyTree, O: Output>(
     )?)
 }
 
+#[track_caller]
 fn branch_dyn(
     name: &str,
     names: &[&str],

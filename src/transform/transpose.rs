@@ -8,6 +8,7 @@ use crate::{
         op::{Arg, Tangent, add_tangents},
         with_location,
     },
+    transform::partial_eval,
 };
 
 /// The cotangents of the linear inputs for those of the results: `None` for known inputs, and for zeros.
@@ -123,32 +124,29 @@ pub(crate) fn transpose(j: &Jaxpr, linear: &[bool], given: &[bool]) -> Result<(J
         .filter(|(_, g)| **g)
         .map(|(a, _)| a.strong());
     let inputs: Vec<Aval> = known.chain(cts).collect();
+    // Equations with programs inside may mix both: what is known runs first.
+    let halves = partial_eval::partial_eval(j, linear, &vec![true; outs.len()])?;
+    let known_inputs = inputs.len() - given.iter().filter(|g| **g).count();
     let mut nonzero = vec![];
-    let program = trace::stage(&inputs, None, &mut |x| {
-        let mut x = x.into_iter();
-        let args: Vec<Arg> = j
+    let program = trace::stage(&inputs, None, &mut |mut x| {
+        let mut cts = x.split_off(known_inputs.min(x.len())).into_iter();
+        let residuals = halves.known.eval(&x)?;
+        let args: Vec<Arg> = halves
+            .unknown
             .invars
             .iter()
-            .zip(linear)
-            .filter_map(|(v, l)| {
-                if *l {
-                    Some(Arg::Linear(j.aval(*v).clone()))
-                } else {
-                    x.next().map(Arg::Known)
-                }
+            .enumerate()
+            .map(|(i, v)| match residuals.get(i) {
+                Some(x) => Arg::Known(x.clone()),
+                None => Arg::Linear(halves.unknown.aval(*v).clone()),
             })
             .collect();
         let cts: Vec<Tangent> = given
             .iter()
-            .map(|g| if *g { x.next() } else { None })
+            .map(|g| if *g { cts.next() } else { None })
             .collect();
-        let results = backward(j, &args, &cts)?;
-        let results: Vec<Tangent> = results
-            .into_iter()
-            .zip(linear)
-            .filter(|(_, l)| **l)
-            .map(|(r, _)| r)
-            .collect();
+        let results = backward(&halves.unknown, &args, &cts)?;
+        let results: Vec<Tangent> = results.into_iter().skip(residuals.len()).collect();
         nonzero = results.iter().map(Option::is_some).collect();
         Ok(results.into_iter().flatten().collect())
     })?;

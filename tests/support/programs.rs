@@ -108,6 +108,64 @@ pub enum Step {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Call {
     Jit,
+    Checkpoint,
+    /// The program is the step: carry and slice in, both out.
+    Scan,
+    /// With a fixed number of steps.
+    Fori,
+    /// Against the first operand's sum.
+    Cond,
+    /// With the derivative that it has anyway.
+    CustomJvp,
+}
+
+const CALLS: &[Call] = &[
+    Call::Jit,
+    Call::Checkpoint,
+    Call::Scan,
+    Call::Fori,
+    Call::Cond,
+    Call::CustomJvp,
+];
+
+/// The program of two arrays of one shape, called.
+fn call(how: Call, p: &Program, x: &[Array]) -> Result<Array> {
+    let run = |x: &Vec<Array>| p.run(x);
+    let (Some(a), Some(b)) = (x.first(), x.get(1)) else {
+        return Err(Error::argument("a call needs two operands"));
+    };
+    let pair = |a: &Array, b: &Array| p.run(&[a.clone(), b.clone()]);
+    match how {
+        Call::Jit => jit(run)(&x.to_vec()),
+        Call::Checkpoint => checkpoint(run)(&x.to_vec()),
+        Call::Scan => {
+            let shape: Vec<usize> = a.shape().to_vec();
+            let mut twice = shape.clone();
+            twice.insert(0, 2);
+            let axes: Vec<usize> = (1..twice.len()).collect();
+            let xs = b.broadcast_in_dim(&twice, &axes);
+            let step = |c: &Array, x: &Array| {
+                let y = pair(c, x).tanh();
+                (&y + b * 0.5, y)
+            };
+            let (c, ys) = scan(step, a, &xs)?;
+            Ok((c + ys.sum(0)).tanh())
+        }
+        Call::Fori => fori_loop(0, 2, |_, c| pair(c, b).tanh(), a),
+        Call::Cond => cond(
+            &a.sum(()).gt(0.25),
+            |x: &Vec<Array>| p.run(x),
+            |x: &Vec<Array>| x.iter().fold(a * 1.5, |s, x| s + x.sin()),
+            &x.to_vec(),
+        ),
+        Call::CustomJvp => {
+            let rule = |(a, b): &(Array, Array), (da, db): &(Array, Array)| {
+                let dense = |t: &Array, x: &Array| t + x * 0.0;
+                jvp(pair, (a, b), (&dense(da, a), &dense(db, b)))
+            };
+            custom_jvp(pair, rule)(a, b)
+        }
+    }
 }
 
 /// Inputs, steps, and the result: the last value.
@@ -212,10 +270,7 @@ impl Step {
             Step::Select(c, a, b) => v[*c].gt(0.0).select(&v[*a], &v[*b]),
             Step::Call(how, p, xs) => {
                 let x: Vec<Array> = xs.iter().map(|i| v[*i].clone()).collect();
-                let p = (**p).clone();
-                match how {
-                    Call::Jit => Array::from_result(jit(move |x: &Vec<Array>| p.run(x))(&x)),
-                }
+                Array::from_result(call(*how, p, &x))
             }
         }
     }
@@ -417,7 +472,7 @@ fn propose(r: &mut Rng, v: &[Array], options: Options) -> Option<Step> {
                 ..options
             };
             let p = grow(r, inputs, &x, inner, Some(&shape));
-            Step::Call(Call::Jit, Box::new(p), vec![a, b])
+            Step::Call(*r.choose(CALLS)?, Box::new(p), vec![a, b])
         }
         _ => return None,
     };

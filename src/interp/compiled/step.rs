@@ -89,6 +89,8 @@ impl Kernel {
             | Op::Cumulative(_)
             | Op::Jit(_)
             | Op::CustomLinear(_)
+            | Op::Collective(_)
+            | Op::AxisIndex(_)
             | Op::Custom(_) => Kernel::Reference(op.clone()),
         })
     }

@@ -90,6 +90,8 @@ pub fn apply(op: &Op, x: &[Arc<Buffer>], results: &[Aval]) -> Result<Buffers> {
         Op::CustomVjp(p) => return Ok(owned(run(&p.call_jaxpr, x.to_vec())?)),
         Op::Checkpoint(p) => return Ok(owned(run(&p.jaxpr, x.to_vec())?)),
         Op::CustomLinear(p) => return Err(p.forwards()),
+        Op::Collective(p) => return Err(crate::trace::op::unbound(op.name(), &p.axis)),
+        Op::AxisIndex(p) => return Err(crate::trace::op::unbound(op.name(), &p.axis)),
         Op::Cond(p) => {
             return control::cond(
                 p,

@@ -13,6 +13,7 @@ use smallvec::SmallVec;
 use std::{any::Any, fmt, marker::PhantomData, ops::Deref, sync::Arc};
 
 mod call;
+mod collective;
 mod contract;
 mod control;
 mod conv;
@@ -28,6 +29,7 @@ mod special;
 mod window;
 
 pub use call::*;
+pub use collective::*;
 pub use contract::*;
 pub use control::*;
 pub use conv::*;
@@ -333,6 +335,7 @@ ops! {
         ConvGeneralDilated, ReduceWindow, SelectAndGatherAdd, SelectAndScatterAdd,
         Jit,
         Scan, Cond, While, CustomJvp, CustomVjp, CustomLinear, Checkpoint,
+        Collective, AxisIndex,
     }
 }
 
@@ -425,12 +428,13 @@ pub(crate) fn remaining(ndim: usize, a: &[usize], b: &[usize]) -> Dims {
 impl Op {
     /// Does it mean the batch axis by name, so that batching changes it though none of its operands is batched?
     pub(crate) fn reads_axis(&self, axis: &BatchAxis) -> bool {
-        axis.name.is_some()
-            && self.inner().is_some_and(|inner| {
-                inner
-                    .programs()
-                    .iter()
-                    .any(|p| p.eqns().iter().any(|e| e.op.reads_axis(axis)))
-            })
+        let programs = || self.inner().map(|i| i.programs()).unwrap_or_default();
+        let within = |p: &Program| p.eqns().iter().any(|e| e.op.reads_axis(axis));
+        match self {
+            _ if axis.name.is_none() => false,
+            Op::Collective(p) => axis.name.as_ref() == Some(&p.axis),
+            Op::AxisIndex(p) => axis.name.as_ref() == Some(&p.axis),
+            _ => programs().into_iter().any(within),
+        }
     }
 }

@@ -107,17 +107,13 @@ impl Inner for Checkpoint {
             .outs
             .truncate(known.outs.len() - halves.residuals.min(known.outs.len()));
         let known_numbers = marked(&unknown.iter().map(|u| !*u).collect::<Vec<_>>());
-        let known_avals: Vec<Aval> = known.in_avals().cloned().collect();
         let (rest, numbers) = self.jaxpr.prune(&halves.unknown_outs);
         let rest_avals: Vec<Aval> = numbers
             .iter()
             .filter_map(|i| operands.get(*i).map(|a| (*a).clone()))
             .collect();
         Ok(Split {
-            known: (
-                Jaxpr::of_op(self.around(known.dce(), false), known_avals)?,
-                known_numbers,
-            ),
+            known: (known.dce(), known_numbers),
             unknown: (
                 Jaxpr::of_op(self.around(rest, true), rest_avals)?,
                 numbers.into_iter().map(SplitOperand::Operand).collect(),

@@ -1,0 +1,221 @@
+//! Functions with their own derivatives, applied to values: function and rules are both interpreted again.
+//!
+//! A rule is written for the array that a value equals. So the tangent that it sees is the derivative of that array along the
+//! tangents of the components, and the cotangent that it gives is pulled back to the components through the value's definition.
+
+use super::{
+    programs::{Inside, apart, avals, together},
+    resolve::definition,
+    rules::Results,
+};
+use crate::{
+    array::{Array, Aval},
+    error::{Error, Result},
+    trace::{
+        self, Jaxpr,
+        op::{CustomJvp, CustomVjp, Tangent, inexact},
+    },
+    transform::{CustomVjpParts, close_together, jvp, transpose},
+};
+
+/// The results of a custom function are the arrays that they equal.
+fn plain(inside: &Inside<'_>, x: Array) -> Result<Array> {
+    if x.as_dyn_value().is_none() {
+        return Ok(x);
+    }
+    let t = trace::current().ok_or_else(|| Error::internal("no trace is in progress"))?;
+    definition(&t, &x, inside.op).map_err(|e| {
+        e.note("a function with its own derivative gives the array that its result equals, since its rule is about that array")
+    })
+}
+
+/// Whether an operand is a value, what it equals as a program of its components, and how many these are.
+struct Operand {
+    definition: Option<Jaxpr>,
+    inexact: Vec<bool>,
+    /// Has the array that it equals a derivative?
+    differentiable: bool,
+}
+
+impl Operand {
+    fn new(inside: &Inside<'_>, x: &Array) -> Result<Operand> {
+        let components = avals(&apart(std::slice::from_ref(x)))?;
+        let definition = match x.as_dyn_value() {
+            None => None,
+            Some(_) => Some(inside.stage(&components, &mut |c| {
+                let x = together(std::slice::from_ref(x), c).pop();
+                let x = x.ok_or_else(|| Error::internal("a value is missing"))?;
+                Ok(vec![plain(inside, x)?])
+            })?),
+        };
+        Ok(Operand {
+            definition,
+            inexact: inexact(&components),
+            differentiable: x.aval()?.dtype.is_inexact(),
+        })
+    }
+
+    /// The tangent of what it equals.
+    fn tangent(&self, components: &[Array], tangents: Vec<Tangent>) -> Result<Tangent> {
+        match &self.definition {
+            None => Ok(tangents.into_iter().next().flatten()),
+            Some(j) => {
+                if tangents.iter().all(Option::is_none) {
+                    return Ok(None);
+                }
+                let (_, t) = jvp::eval_jvp(j, components.to_vec(), tangents)?;
+                Ok(t.into_iter().next().flatten())
+            }
+        }
+    }
+
+    /// The cotangents of its inexact components, for that of what it equals.
+    fn pull_back(&self, components: &[Array], ct: Array) -> Result<Vec<Array>> {
+        let Some(j) = &self.definition else {
+            return Ok(vec![ct]);
+        };
+        let zeros = || -> Result<Vec<Array>> {
+            let all = components.iter().zip(&self.inexact).filter(|(_, f)| **f);
+            all.map(|(c, _)| Ok(Array::symbolic_zero(c.aval()?.strong())))
+                .collect()
+        };
+        let (program, nonzero) = jvp::jvp(j, &self.inexact, None)?;
+        if nonzero.first() != Some(&true) {
+            return zeros();
+        }
+        let inputs = program.invars().len();
+        let linear: Vec<bool> = (0..inputs).map(|i| i >= components.len()).collect();
+        let (program, nonzero) = transpose::transpose(&program, &linear, &[false, true])?;
+        let mut results = program
+            .eval(&[components, std::slice::from_ref(&ct)].concat())?
+            .into_iter();
+        let given = nonzero
+            .into_iter()
+            .map(|n| if n { results.next() } else { None });
+        Ok(given
+            .zip(zeros()?)
+            .map(|(ct, zero)| ct.unwrap_or(zero))
+            .collect())
+    }
+}
+
+/// The next `n` of a list.
+fn next(x: &mut dyn Iterator<Item = Array>, n: usize) -> Vec<Array> {
+    x.take(n).collect()
+}
+
+fn tangent_avals(components: &[Aval]) -> Vec<Aval> {
+    let all = components.iter().zip(inexact(components));
+    all.filter(|(_, f)| *f).map(|(a, _)| a.strong()).collect()
+}
+
+impl Inside<'_> {
+    pub(super) fn custom_jvp(&self, p: &CustomJvp, args: &[Array]) -> Result<Results> {
+        let (consts, x) = args.split_at(p.num_consts.min(args.len()));
+        let outs = p.call_jaxpr.out_avals();
+        let call = self.restage(&p.call_jaxpr, args, &vec![true; outs.len()])?;
+        let operands = x
+            .iter()
+            .map(|x| Operand::new(self, x))
+            .collect::<Result<Vec<_>>>()?;
+        let components = avals(&apart(args))?;
+        let of_consts = apart(consts).len();
+        let mut inputs = components.clone();
+        inputs.extend(tangent_avals(
+            components.get(of_consts..).unwrap_or_default(),
+        ));
+        let rule = self.stage(&inputs, &mut |mut all| {
+            let mut given = all.split_off(components.len()).into_iter();
+            let mut operand = all.iter().skip(of_consts).cloned();
+            let mut tangents = vec![];
+            for (o, x) in operands.iter().zip(x) {
+                let c = next(&mut operand, o.inexact.len());
+                let t = o
+                    .inexact
+                    .iter()
+                    .map(|f| if *f { given.next() } else { None })
+                    .collect();
+                let t = o.tangent(&c, t)?;
+                if o.differentiable {
+                    tangents.push(match t {
+                        Some(t) => t,
+                        None => Array::symbolic_zero(x.aval()?.strong()),
+                    });
+                }
+            }
+            let values = together(args, all);
+            let results = p.rule.eval(&[values, tangents].concat())?;
+            results.into_iter().map(|y| plain(self, y)).collect()
+        })?;
+        let (programs, captured) = close_together(vec![call.program, rule])?;
+        let Ok([call_jaxpr, rule]) = <[_; 2]>::try_from(programs) else {
+            return Err(Error::internal("a program is missing"));
+        };
+        let op = CustomJvp {
+            call_jaxpr,
+            rule,
+            num_consts: captured.len() + of_consts,
+            ..p.clone()
+        };
+        self.record(op.into(), &[captured, apart(args)].concat(), &call.outs)
+    }
+
+    pub(super) fn custom_vjp(&self, p: &CustomVjp, args: &[Array]) -> Result<Results> {
+        let (consts, x) = args.split_at(p.num_consts.min(args.len()));
+        let outs = p.call_jaxpr.out_avals();
+        let call = self.restage(&p.call_jaxpr, args, &vec![true; outs.len()])?;
+        let operands = x
+            .iter()
+            .map(|x| Operand::new(self, x))
+            .collect::<Result<Vec<_>>>()?;
+        // The residuals are those of the rule, and the components that cotangents are pulled back to.
+        let mut residuals = vec![];
+        let components = avals(&apart(args))?;
+        let of_consts = apart(consts).len();
+        let forward = self.stage(&components, &mut |c| {
+            let mut results = p.fwd.eval(&together(args, c.clone()))?;
+            residuals = results.split_off(outs.len().min(results.len()));
+            let mut all = results
+                .into_iter()
+                .map(|y| plain(self, y))
+                .collect::<Result<Vec<_>>>()?;
+            all.extend(apart(&residuals));
+            all.extend(c.into_iter().skip(of_consts));
+            Ok(all)
+        })?;
+        let mut inputs = avals(&apart(&residuals))?;
+        let of_residuals = inputs.len();
+        let of_operands = components.get(of_consts..).unwrap_or_default();
+        inputs.extend(of_operands.iter().cloned());
+        inputs.extend(tangent_avals(&outs));
+        let backward = self.stage(&inputs, &mut |mut all| {
+            let cts = all.split_off(of_residuals + of_operands.len());
+            let mut operand = all.split_off(of_residuals).into_iter();
+            let given = p.bwd.eval(&[together(&residuals, all), cts].concat())?;
+            let mut given = given.into_iter();
+            let mut results = vec![];
+            for o in &operands {
+                let c = next(&mut operand, o.inexact.len());
+                let ct = if o.differentiable { given.next() } else { None };
+                match ct {
+                    Some(ct) => results.extend(o.pull_back(&c, plain(self, ct)?)?),
+                    None => {
+                        for c in c.iter().zip(&o.inexact).filter(|(_, f)| **f) {
+                            results.push(Array::symbolic_zero(c.0.aval()?.strong()));
+                        }
+                    }
+                }
+            }
+            Ok(results)
+        })?;
+        let parts = CustomVjpParts {
+            call: call.program,
+            forward,
+            backward,
+        };
+        let names = [p.name.clone(), p.fwd_name.clone(), p.bwd_name.clone()];
+        let (mut op, captured) = parts.close(names)?;
+        op.num_consts += of_consts;
+        self.record(op.into(), &[captured, apart(args)].concat(), &call.outs)
+    }
+}
