@@ -413,7 +413,7 @@ fn examples_speak_to_each_other() {
             + axis_index("i").astype(DType::F64)
     };
     let one = Array::zeros([2], DType::F64);
-    let e = f(&one).err().cloned().unwrap();
+    let e = f(&one).ok().unwrap_err().clone();
     assert!(e.message().contains("`i`"), "{e}");
     let g = |xs: &Array| vmap(f).axis_name("i")(xs).unwrap();
     let xs = Array::new([3, 2], vec![0.1, 0.9, 0.5, -0.3, 0.2, 0.4]);
