@@ -79,10 +79,11 @@ impl fmt::Display for PlannedIsland {
 /// The islands of a program that has not been rewritten, and their plans.
 pub fn plans(program: &Jaxpr) -> Vec<PlannedIsland> {
     let of_island = |island: Island| {
-        let first = island
-            .eqns
-            .first()
-            .and_then(|eqn| program.eqns().get(*eqn))?;
+        let result = island.roots.first()?;
+        let first = program
+            .eqns()
+            .iter()
+            .find(|eqn| eqn.outputs.contains(result))?;
         let as_written = Plan::as_written(&island.problem).trimmed();
         let cost_as_written = as_written.cost(&CostModel::default(), island.problem.itemsize);
         let outcome = solved(&island.problem);
