@@ -35,11 +35,11 @@ fn numeric(f: &dyn Fn(&Array) -> Array, x: &Array) -> Array {
         let moved = |d: f64| {
             let mut y = at.clone();
             y[i] += d;
-            f(&Array::new(&x.shape(), y)).item::<f64>().unwrap()
+            f(&Array::new(x.shape(), y)).item::<f64>().unwrap()
         };
         all.push((moved(h) - moved(-h)) / (2.0 * h));
     }
-    Array::new(&x.shape(), all)
+    Array::new(x.shape(), all)
 }
 
 /// First and second derivatives of a scalar function against finite differences.

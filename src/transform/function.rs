@@ -312,9 +312,12 @@ pub(crate) fn stage(
     Ok((program, out))
 }
 
+/// A function of trees that returns several.
+pub(crate) type Branches<'f> = &'f dyn Fn(&[&dyn DynTree]) -> Result<Vec<Tree>>;
+
 /// As [`stage`], for a function that returns several trees; the results of the program are the leaves of one after the other.
 pub(crate) fn stage_all(
-    f: &dyn Fn(&[&dyn DynTree]) -> Result<Vec<Tree>>,
+    f: Branches<'_>,
     args: &[&dyn DynTree],
     avals: &[Aval],
     context: Option<Context>,
