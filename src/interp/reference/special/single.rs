@@ -49,7 +49,8 @@ pub(super) fn exp(x: f32) -> f32 {
     );
     let e = 1.0 + p.mul_add(r * r, r);
     // Two factors, so that a result below the normal numbers is rounded once; no branch, so that loops are vectorised.
-    let n = n as i32;
+    // As an integer by way of the bits of 1.5 · 2²³ + n: a conversion that saturates would keep loops from being vectorised.
+    let n = (n + 12_582_912.0).to_bits() as i32 - 0x4B40_0000;
     let half = n >> 1;
     e * pow2(half) * pow2(n - half)
 }
