@@ -442,3 +442,14 @@ fn examples_speak_to_each_other() {
     let y = nested(&Array::new([2, 2], vec![1.0, 2.0, 3.0, 4.0])).unwrap();
     close(&y, &Array::new([2, 2], vec![7.0, 9.0, 11.0, 13.0]), 1e-13);
 }
+
+#[test]
+fn a_branch_that_is_not_taken_spoils_no_derivative() {
+    let xs = Array::from([0f32, 4.]);
+    let f = |x: &Array| cond(&x.gt(1.0), |x| x.sqrt(), |x| x * 2.0, x);
+    let over = grad(move |xs: &Array| -> Result<Array> { Ok(vmap(f)(xs)?.sum(())) });
+    let under = vmap(grad(f));
+    for g in [over(&xs).unwrap(), under(&xs).unwrap()] {
+        assert_eq!(g.to_vec::<f32>().unwrap(), [2.0, 0.25]);
+    }
+}

@@ -176,3 +176,19 @@ fn checkpoints_compute_again() {
     };
     close(&grad(scanned)(&w).unwrap(), &grad(looped)(&w).unwrap());
 }
+
+static TWICE_SINE: std::sync::LazyLock<Call<'static, (Array,), Array>> =
+    std::sync::LazyLock::new(|| {
+        custom_jvp(
+            |x: &Array| x.sin() * 2.0,
+            |(x,), (dx,)| -> Result<(Array, Array)> { Ok((TWICE_SINE(x)?, dx * x.cos() * 3.0)) },
+        )
+    });
+
+#[test]
+fn a_rule_may_call_its_own_function() {
+    let f = |x: &Array| TWICE_SINE(x);
+    let x = Array::from(0.5f32);
+    close(&grad(f)(&x).unwrap(), &(x.cos() * 3.0));
+    close(&grad(grad(f))(&x).unwrap(), &(x.sin() * -3.0));
+}

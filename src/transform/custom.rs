@@ -17,6 +17,38 @@ use crate::{
 };
 use std::sync::Arc;
 
+/// A rule may call the function that it belongs to. Derivatives up to this order then follow the rule; higher ones are those of the
+/// function as it is written.
+const MOST_ORDERS: usize = 4;
+
+thread_local! {
+    /// The functions whose rules are being traced, from the outermost one in.
+    static IN_RULE: std::cell::RefCell<Vec<usize>> = const { std::cell::RefCell::new(vec![]) };
+}
+
+/// By which a function is known while it lives.
+fn identity(f: &Fun<'_>) -> usize {
+    Arc::as_ptr(f).cast::<()>() as usize
+}
+
+/// How many rules of this function are being traced.
+fn orders(f: &Fun<'_>) -> usize {
+    IN_RULE.with_borrow(|all| all.iter().filter(|id| **id == identity(f)).count())
+}
+
+/// Trace a rule of a function.
+fn in_rule<R>(f: &Fun<'_>, trace: impl FnOnce() -> R) -> R {
+    struct Leave;
+    impl Drop for Leave {
+        fn drop(&mut self) {
+            IN_RULE.with_borrow_mut(|all| all.pop());
+        }
+    }
+    IN_RULE.with_borrow_mut(|all| all.push(identity(f)));
+    let _leave = Leave;
+    trace()
+}
+
 type Rule<'f> = Arc<dyn Fn(Vec<Tree>, Vec<Tree>) -> Result<Vec<Tree>> + Send + Sync + 'f>;
 
 /// A function with its own forward derivative, from which the reverse one follows.
@@ -133,13 +165,16 @@ fn tangent_avals(avals: &[Aval]) -> Vec<Aval> {
 
 fn custom_jvp_dyn<'f>(names: [&'static str; 2], f: Fun<'f>, rule: Rule<'f>) -> Fun<'f> {
     Arc::new(move |args| {
+        if orders(&f) >= MOST_ORDERS {
+            return f(args);
+        }
         let view = view();
         let flat = FlatArgs::new(args, view);
         let avals = flat.avals()?;
         let (call, mut like) = stage_all(&|x| Ok(vec![f(x)?]), args, &avals, None, view)?;
         let outs = call.out_avals();
         let inputs = [avals.clone(), tangent_avals(&avals)].concat();
-        let rule = trace::stage(&inputs, None, &mut |mut x| {
+        let mut trace_rule = |mut x: Vec<Array>| {
             let mut given = x.split_off(avals.len()).into_iter();
             let primals = trees(args, &flat, view, x);
             let tangents = trees(args, &flat, view, with_zeros(&avals, &mut given));
@@ -153,7 +188,8 @@ fn custom_jvp_dyn<'f>(names: [&'static str; 2], f: Fun<'f>, rule: Rule<'f>) -> F
             let dy = like_results(what, &**dy, &outs, true, view)?;
             all.extend(derivatives(dy, &outs));
             Ok(all)
-        })?;
+        };
+        let rule = in_rule(&f, || trace::stage(&inputs, None, &mut trace_rule))?;
         let (programs, captured) = close_together(vec![call, rule])?;
         let Ok([call_jaxpr, rule]) = <[_; 2]>::try_from(programs) else {
             return Err(Error::internal("a program is missing"));
@@ -224,12 +260,15 @@ fn custom_vjp_dyn<'f>(
     bwd: Rule<'f>,
 ) -> Fun<'f> {
     Arc::new(move |args| {
+        if orders(&f) >= MOST_ORDERS {
+            return f(args);
+        }
         let view = view();
         let flat = FlatArgs::new(args, view);
         let avals = flat.avals()?;
         let (call, mut like) = stage_all(&|x| Ok(vec![f(x)?]), args, &avals, None, view)?;
         let outs = call.out_avals();
-        let (forward, trees) = stage_all(&*fwd, args, &avals, None, view)?;
+        let (forward, trees) = in_rule(&f, || stage_all(&*fwd, args, &avals, None, view))?;
         let [y, residuals] = &trees[..] else {
             return Err(Error::internal("the forward rule returned too little"));
         };
@@ -237,7 +276,7 @@ fn custom_vjp_dyn<'f>(
         like_results(what, &**y, &outs, false, view)?;
         let residual_avals = avals_of(&leaves_of(&**residuals, view))?;
         let inputs = [residual_avals.clone(), tangent_avals(&outs)].concat();
-        let backward = trace::stage(&inputs, None, &mut |mut x| {
+        let mut trace_backward = |mut x: Vec<Array>| {
             let mut given = x.split_off(residual_avals.len()).into_iter();
             let residuals = rebuild(&**residuals, view, x);
             let ct = rebuild(&**y, view, with_zeros(&outs, &mut given));
@@ -248,7 +287,8 @@ fn custom_vjp_dyn<'f>(
             let what = "the cotangent that the backward rule of `custom_vjp` returns";
             let cts = like_results(what, &**cts, &avals, true, view)?;
             Ok(derivatives(cts, &avals))
-        })?;
+        };
+        let backward = in_rule(&f, || trace::stage(&inputs, None, &mut trace_backward))?;
         let (op, captured) = CustomVjpParts {
             call,
             forward,

@@ -8,8 +8,8 @@ use crate::{
         self, Jaxpr, Program, bind, bind_all,
         op::{
             Arg, Avals, Axes, BatchAxis, Batched, Clamp, Inner, Jvp, Op, Param, Params, Prim,
-            Primitive, Pruned, SelectN, Split, SplitOperand, Tangent, check_call, deal_cotangents,
-            deal_tangents, known_and_cotangents, marked, with_tangents,
+            Primitive, Pruned, SelectN, Split, SplitOperand, Tangent, batch_to_front, check_call,
+            deal_cotangents, deal_tangents, known_and_cotangents, marked, with_tangents,
         },
     },
     transform::{batch, jvp, partial_eval::partial_eval, transpose},
@@ -50,6 +50,17 @@ fn union(lists: impl IntoIterator<Item = Vec<bool>>) -> Vec<bool> {
     let mut lists = lists.into_iter();
     let first = lists.next().unwrap_or_default();
     lists.fold(first, |a, b| either(&a, &b))
+}
+
+/// A batch of which the examples that `mask` does not mark have no derivative. A branch that an example does not take may be
+/// singular there: its cotangent is zero, but zero times infinity is not. Operands that are the same for all examples stay as they
+/// are (unless they are single numbers), because repeating a matrix for each example would cost more than it saves.
+fn taken(x: &Array, mask: &Array) -> Array {
+    if !x.dtype().is_ok_and(|d| d.is_inexact()) {
+        return x.clone();
+    }
+    let mask = mask.broadcast_in_dim(x.shape(), [0]);
+    bind(SelectN, &[&mask, &x.stop_gradient(), x])
 }
 
 impl Primitive for Cond {
@@ -149,9 +160,29 @@ impl Primitive for Cond {
         }
         // Examples differ in the branch that they take: all of them run, and each example takes its own result.
         let wanted = vec![Some(0); self.results()];
-        let results = self.all(|b| batch::batch(b, d, axis, Some(&wanted))?.0.eval(x))?;
         let last = i32::try_from(self.branches.len()).unwrap_or(i32::MAX) - 1;
         let index = bind(Clamp, &[&Array::from(0i32), index, &Array::from(last)]);
+        let at_front: Vec<Option<usize>> = d
+            .iter()
+            .zip(x)
+            .map(|(d, x)| (d.is_some() || x.ndim() == 0).then_some(0))
+            .collect();
+        let results = (0i32..)
+            .zip(&self.branches)
+            .map(|(i, b)| {
+                let mask = index.eq(i);
+                let x: Vec<Array> = x
+                    .iter()
+                    .zip(d)
+                    .zip(&at_front)
+                    .map(|((x, d), front)| match front {
+                        Some(_) => taken(&batch_to_front(x, *d, axis.size), &mask),
+                        None => x.clone(),
+                    })
+                    .collect();
+                batch::batch(b, &at_front, axis, Some(&wanted))?.0.eval(&x)
+            })
+            .collect::<Result<Vec<_>>>()?;
         let select = |i: usize| {
             let cases: Vec<&Array> = results.iter().filter_map(|r| r.get(i)).collect();
             let which = match cases.first() {
