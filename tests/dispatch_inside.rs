@@ -256,3 +256,36 @@ fn checkpoints_hold_values() {
         &g.matmul(&value.b.transpose([1, 0])),
     );
 }
+
+#[test]
+fn a_carry_that_becomes_plain_is_plain_where_it_may_be() {
+    let (w, dense) = lora(&[3, 3], 1);
+    let mut parts = w.value::<LoraArray>().unwrap().clone();
+    parts.allow_materialise = true;
+    let allowed = Array::from_value(parts);
+    let scanned = |w: &Array| fori_loop(0, 2, |_, w| w * 2.0, w);
+    let repeated = |w: &Array| {
+        while_loop(
+            |(i, _): &(Array, Array)| i.lt(2),
+            |(i, w)| (i + 1, w * 2.0),
+            &(Array::from(0i32), w.clone()),
+        )
+    };
+    let y = quaxify(scanned)(&allowed).unwrap();
+    assert!(y.value::<LoraArray>().is_none());
+    close(&y, &(&dense * 4.0));
+    let (_, y) = quaxify(repeated)(&allowed).unwrap();
+    assert!(y.value::<LoraArray>().is_none());
+    close(&y, &(&dense * 4.0));
+    // The other way: a plain start, and a step that makes a value.
+    let gained = |start: &Array, w: &Array| fori_loop(0, 2, |_, _| w.clone(), start);
+    let y = quaxify(gained)(&dense, &allowed).unwrap();
+    close(&y, &dense);
+    for e in [
+        quaxify(scanned)(&w).unwrap_err(),
+        quaxify(repeated)(&w).unwrap_err(),
+        quaxify(gained)(&dense, &w).unwrap_err(),
+    ] {
+        assert!(e.to_string().contains("lora[f64[3,3], rank=1]"), "{e}");
+    }
+}

@@ -140,24 +140,40 @@ impl Inside<'_> {
         Ok(together(like, results.into_vec()).into())
     }
 
-    /// A carry after a step must be what it was before.
-    fn same_carry(&self, before: &[Array], after: &[Array]) -> Result<()> {
-        for (i, (a, b)) in before.iter().zip(after).enumerate() {
-            if kind(a)? != kind(b)? {
-                let name = self.op.name();
-                let (a, b) = (describe(a), describe(b));
-                let mut e = Error::tree(format!(
-                    "the carry of `{name}` must keep its type: array {i} of it was {a}, a step makes it {b}"
-                ));
-                if a == b {
-                    e = e.note("static fields or components of the two differ");
-                }
-                return Err(e.note(
-                    "start with what a step makes, or materialise it in the step or before the loop",
-                ));
+    /// A carry after a step must be what it was before. Where a value meets a plain array, the carry is the array that the value
+    /// equals: `before` is changed to it, or `dense` asks for it of the step. Was there something to change?
+    fn settle(&self, before: &mut [Array], after: &[Array], dense: &mut [bool]) -> Result<bool> {
+        let mut changed = false;
+        for (i, ((a, b), dense)) in before.iter_mut().zip(after).zip(dense).enumerate() {
+            if kind(a)? == kind(b)? {
+                continue;
             }
+            let name = self.op.name();
+            let (was, is) = (describe(a), describe(b));
+            match (a.as_dyn_value(), b.as_dyn_value()) {
+                (Some(_), None) => {
+                    *a = definition(self.t, a, self.op).map_err(|e| {
+                        e.note(format!(
+                            "array {i} of the carry of `{name}` was {was}, a step makes it {is}"
+                        ))
+                    })?;
+                }
+                (None, Some(_)) if !*dense => *dense = true,
+                _ => {
+                    let mut e = Error::tree(format!(
+                        "the carry of `{name}` must keep its type: array {i} of it was {was}, a step makes it {is}"
+                    ));
+                    if was == is {
+                        e = e.note("static fields or components of the two differ");
+                    }
+                    return Err(e.note(
+                        "start with what a step makes, or materialise it in the step or before the loop",
+                    ));
+                }
+            }
+            changed = true;
         }
-        Ok(())
+        Ok(changed)
     }
 
     /// A value with another leading axis on each component, or without one, if that is what it would equal.
@@ -210,8 +226,11 @@ impl Inside<'_> {
         loop {
             let staged = self.restage(&p.jaxpr, &like, &dense)?;
             let (carry, ys) = staged.outs.split_at(p.num_carry.min(staged.outs.len()));
-            let before = fixed.get(p.num_consts..).unwrap_or_default();
-            self.same_carry(before, carry)?;
+            let before = like.get_mut(p.num_consts..first).unwrap_or_default();
+            if self.settle(before, carry, &mut dense)? {
+                continue;
+            }
+            let before = &*before;
             let stacked = |a: &Aval| {
                 let mut shape = Dims::from_elem(p.length, 1);
                 shape.extend_from_slice(&a.shape);
@@ -245,10 +264,17 @@ impl Inside<'_> {
     fn while_loop(&self, p: &While, args: &[Array]) -> Result<Results> {
         let (cond_consts, rest) = args.split_at(p.cond_nconsts.min(args.len()));
         let (body_consts, carry) = rest.split_at(p.body_nconsts.min(rest.len()));
-        let none = vec![false; carry.len()];
-        let body = self.restage(&p.body_jaxpr, &[body_consts, carry].concat(), &none)?;
-        self.same_carry(carry, &body.outs)?;
-        let cond = self.restage(&p.cond_jaxpr, &[cond_consts, carry].concat(), &[true])?;
+        let mut carry = carry.to_vec();
+        let mut dense = vec![false; carry.len()];
+        let body = loop {
+            let like = [body_consts, &carry].concat();
+            let body = self.restage(&p.body_jaxpr, &like, &dense)?;
+            if !self.settle(&mut carry, &body.outs, &mut dense)? {
+                break body;
+            }
+        };
+        let like = [cond_consts, &carry].concat();
+        let cond = self.restage(&p.cond_jaxpr, &like, &[true])?;
         let (body_jaxpr, of_body) = body.program.close();
         let (cond_jaxpr, of_cond) = cond.program.close();
         let of_cond = [of_cond, apart(cond_consts)].concat();
@@ -259,7 +285,11 @@ impl Inside<'_> {
             cond_jaxpr: cond_jaxpr.into(),
             cond_nconsts: of_cond.len(),
         };
-        self.record(op.into(), &[of_cond, of_body, apart(carry)].concat(), carry)
+        self.record(
+            op.into(),
+            &[of_cond, of_body, apart(&carry)].concat(),
+            &carry,
+        )
     }
 
     fn checkpoint(&self, p: &Checkpoint, args: &[Array]) -> Result<Results> {
