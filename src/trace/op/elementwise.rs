@@ -347,6 +347,14 @@ impl Unary {
         let complex = x.aval()?.dtype.is_complex();
         Ok(Some(match self {
             Neg => -t,
+            // What turns the number, not what stretches it; JAX gives zero here.
+            Sign if complex => {
+                let length = x.abs();
+                let zero = length.eq(0.0);
+                let safe = zero.select(Array::ones_like(&length), &length);
+                let turned = (t - y * (y.conj() * t).real()) / safe;
+                zero.select(Array::zeros_like(t), turned)
+            }
             Sign | Floor | Ceil | Round(_) | IsFinite | Not | PopulationCount | Clz => {
                 return Ok(None);
             }
