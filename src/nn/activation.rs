@@ -1,6 +1,6 @@
 //! Activation functions, with the names and the derivatives (at kinks too) of `jax.nn`.
 
-use super::made;
+use super::attempt;
 use crate::{
     array::{Array, DType, Dims, IntoAxes, Operand, numpy::split, one_hot_as},
     error::Error,
@@ -208,7 +208,7 @@ pub fn standardize(x: &Array, axes: impl IntoAxes, epsilon: f64) -> Array {
 /// A function of floats along axes that exist.
 #[track_caller]
 fn with_axes(x: &Array, axes: impl IntoAxes, f: impl FnOnce(&Array, &Dims) -> Array) -> Array {
-    made(|| {
+    attempt(|| {
         let x = x.inexact();
         let axes = axes.axes(x.aval()?.ndim())?;
         Ok(f(&x, &axes))
@@ -219,7 +219,7 @@ fn with_axes(x: &Array, axes: impl IntoAxes, f: impl FnOnce(&Array, &Dims) -> Ar
 /// the last axis, -1. In the error state if the axis does not halve.
 #[track_caller]
 pub fn glu(x: &Array, axis: i32) -> Array {
-    made(|| match &split(x, 2, axis)?[..] {
+    attempt(|| match &split(x, 2, axis)?[..] {
         [values, gates] => Ok(values * gates.logistic()),
         _ => Err(Error::internal("two halves are not two")),
     })

@@ -1,6 +1,6 @@
 //! Attention.
 
-use super::{Dropout, Linear, LinearConfig, RotaryEmbedding, causal_mask, made, softmax};
+use super::{Dropout, Linear, LinearConfig, RotaryEmbedding, attempt, causal_mask, softmax};
 use crate::{
     PyTree,
     array::{Array, DType, Scalar},
@@ -244,7 +244,7 @@ impl MultiheadAttention {
     /// The same, masked, with positions, with a key for dropout. In the error state if the shapes do not fit.
     #[track_caller]
     pub fn call_with(&self, query: &Array, key: &Array, value: &Array, how: &Attend<'_>) -> Array {
-        made(|| self.apply(query, key, value, how))
+        attempt(|| self.apply(query, key, value, how))
     }
 
     fn apply(&self, query: &Array, key: &Array, value: &Array, how: &Attend<'_>) -> Result<Array> {

@@ -1,6 +1,6 @@
 //! Convolutions and pooling.
 
-use super::{linear::uniform, made};
+use super::{attempt, linear::uniform};
 use crate::{
     PyTree,
     array::{Array, Convolution, DType, Dims, Pads},
@@ -213,7 +213,7 @@ impl<const N: usize> ConvConfig<N> {
             0 => 1.0,
             n => 1.0 / (n as f64).sqrt(),
         };
-        let weight = made(|| {
+        let weight = attempt(|| {
             if !divides(self.in_channels) || !divides(self.out_channels) {
                 return Err(Error::argument(format!(
                     "Conv: {groups} groups do not divide {} channels in and {} out",
@@ -280,7 +280,7 @@ impl<const N: usize> Conv<N> {
     /// `[in, ..space]` to `[out, ..space]`; axes before are examples. In the error state if the shapes do not fit.
     #[track_caller]
     pub fn call(&self, x: &Array) -> Array {
-        made(|| by_example("Conv", x, N + 1, |x| self.apply(x)))
+        attempt(|| by_example("Conv", x, N + 1, |x| self.apply(x)))
     }
 
     fn apply(&self, x: &Array) -> Result<Array> {
@@ -394,7 +394,7 @@ impl<const N: usize> Pool<N> {
     /// `[channels, ..space]` to the same with less space; axes before are examples. In the error state if the window does not fit.
     #[track_caller]
     pub fn call(&self, x: &Array) -> Array {
-        made(|| {
+        attempt(|| {
             by_example("Pool", x, N + 1, |x| {
                 let pads = self.padding.clone();
                 Ok(if self.mean {

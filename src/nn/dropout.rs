@@ -1,6 +1,6 @@
 //! Dropout.
 
-use super::{Fixed, made};
+use super::{Fixed, attempt};
 use crate::{
     PyTree,
     array::{Array, DType},
@@ -47,7 +47,7 @@ impl Dropout {
     /// 1.
     #[track_caller]
     pub fn call(&self, x: &Array, key: Option<&Key>) -> Array {
-        made(|| {
+        attempt(|| {
             let p = self.p.get();
             if !(0.0..=1.0).contains(&p) {
                 return Err(Error::argument(format!(

@@ -1,6 +1,6 @@
 //! Embeddings: of integers, and of positions.
 
-use super::{Fixed, made};
+use super::{Fixed, attempt};
 use crate::{
     PyTree,
     array::{Array, DType, Dims, numpy::concatenate},
@@ -53,7 +53,7 @@ impl Embedding {
     /// Integers `[..]` to vectors `[.., size]`. Negative ones count from the end; one outside of the table gives NaN.
     #[track_caller]
     pub fn call(&self, x: &Array) -> Array {
-        made(|| {
+        attempt(|| {
             let a = x.aval()?;
             if !a.dtype.is_integer() {
                 return Err(Error::dtype(format!(
@@ -102,7 +102,7 @@ impl RotaryEmbedding {
     /// Sequences `[.., positions, size]`, in the input's element type. In the error state for another size or an odd one.
     #[track_caller]
     pub fn call(&self, x: &Array) -> Array {
-        made(|| {
+        attempt(|| {
             let a = x.aval()?;
             let [.., positions, size] = a.shape[..] else {
                 return Err(Error::shape(format!(
@@ -145,7 +145,7 @@ impl RotaryEmbedding {
 /// ```
 #[track_caller]
 pub fn causal_mask(queries: usize, keys: usize) -> Array {
-    made(|| {
+    attempt(|| {
         let shape = Dims::from_slice(&[queries, keys]);
         let (q, k) = (
             Array::iota(&shape, 0, DType::I64),

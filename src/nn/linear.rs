@@ -1,6 +1,6 @@
 //! Affine maps, and networks of them.
 
-use super::{Activation, made, relu};
+use super::{Activation, attempt, relu};
 use crate::{
     PyTree,
     array::{Array, DType, Dims},
@@ -150,7 +150,7 @@ impl Linear {
     /// The leading axes are in one product; `vmap(Linear::call)` gives the same.
     #[track_caller]
     pub fn call(&self, x: &Array) -> Array {
-        made(|| self.apply(x))
+        attempt(|| self.apply(x))
     }
 
     fn apply(&self, x: &Array) -> Result<Array> {

@@ -1,6 +1,6 @@
 //! Losses, one number an example, with the names of `optax.losses`.
 
-use super::{log_sigmoid, log_softmax, made};
+use super::{attempt, log_sigmoid, log_softmax};
 use crate::{
     array::{Array, DType, Operand, one_hot_as},
     error::Error,
@@ -17,7 +17,7 @@ use crate::{
 /// ```
 #[track_caller]
 pub fn softmax_cross_entropy_with_integer_labels(logits: &Array, labels: &Array) -> Array {
-    made(|| {
+    attempt(|| {
         let (x, y) = (logits.aval()?, labels.aval()?);
         let Some((classes, examples)) = x.shape.split_last() else {
             return Err(Error::shape(format!(
@@ -122,7 +122,7 @@ pub fn cosine_distance(predictions: &Array, targets: &Array, epsilon: f64) -> Ar
 /// Labels `[.., classes]` mixed with the uniform distribution: `(1 − alpha) · labels + alpha / classes`.
 #[track_caller]
 pub fn smooth_labels(labels: &Array, alpha: f64) -> Array {
-    made(|| {
+    attempt(|| {
         let a = labels.aval()?;
         let Some(classes) = a.shape.last() else {
             return Err(Error::shape(format!(

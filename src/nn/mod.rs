@@ -12,11 +12,7 @@ mod norm;
 mod recurrent;
 mod sequential;
 
-use crate::{
-    array::{Array, fail},
-    error::Result,
-    trace::{here, with_location},
-};
+use crate::array::attempt;
 
 pub use activation::*;
 pub use attention::{Attend, MultiheadAttention, MultiheadAttentionConfig};
@@ -30,9 +26,3 @@ pub use recurrent::{CellConfig, GruCell, LstmCell};
 pub use sequential::{Layer, Sequential};
 
 use function::Fixed;
-
-/// What a function of this module computes, attributed to the caller's line with all that it is made of.
-#[track_caller]
-fn made(f: impl FnOnce() -> Result<Array>) -> Array {
-    with_location(here(), || f().unwrap_or_else(fail))
-}

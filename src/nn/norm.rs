@@ -1,6 +1,6 @@
 //! Normalisation.
 
-use super::{Fixed, made};
+use super::{Fixed, attempt};
 use crate::{
     PyTree,
     array::{Array, Aval, DType, Dims, IntoDims},
@@ -107,7 +107,7 @@ impl LayerNorm {
     /// An array whose last axes have the layer's shape; axes before are examples. In the error state for any other.
     #[track_caller]
     pub fn call(&self, x: &Array) -> Array {
-        made(|| {
+        attempt(|| {
             let axes = trailing("LayerNorm", &self.shape, &x.aval()?)?;
             let (x, dtype) = at_least_f32(x)?;
             let centred = &x - x.keepdims(&axes, |x, axes| x.mean(axes));
@@ -147,7 +147,7 @@ impl RmsNorm {
     /// An array whose last axes have the layer's shape; axes before are examples. In the error state for any other.
     #[track_caller]
     pub fn call(&self, x: &Array) -> Array {
-        made(|| {
+        attempt(|| {
             let axes = trailing("RmsNorm", &self.shape, &x.aval()?)?;
             let (x, dtype) = at_least_f32(x)?;
             let square = x.square().keepdims(&axes, |x, axes| x.mean(axes));

@@ -1,6 +1,6 @@
 //! Recurrent cells.
 
-use super::{linear::uniform, made, sigmoid};
+use super::{attempt, linear::uniform, sigmoid};
 use crate::{
     PyTree,
     array::{Array, DType, Dims, numpy::split},
@@ -135,7 +135,7 @@ impl GruCell {
     /// The next hidden state, `[.., hidden]`, from `input [.., input]` and `hidden [.., hidden]`.
     #[track_caller]
     pub fn call(&self, input: &Array, hidden: &Array) -> Array {
-        made(|| {
+        attempt(|| {
             let i = plus(product("GruCell", &self.weight_ih, input)?, &self.bias);
             let h = product("GruCell", &self.weight_hh, hidden)?;
             let ([i0, i1, i2], [h0, h1, h2]) = (parts(&i)?, parts(&h)?);
@@ -169,7 +169,7 @@ impl LstmCell {
     #[track_caller]
     pub fn call(&self, input: &Array, (hidden, cell): (&Array, &Array)) -> (Array, Array) {
         let mut next = None;
-        let h = made(|| {
+        let h = attempt(|| {
             let i = product("LstmCell", &self.weight_ih, input)?;
             let h = product("LstmCell", &self.weight_hh, hidden)?;
             let [i, f, g, o] = parts(&plus(i + h, &self.bias))?;

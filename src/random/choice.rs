@@ -1,10 +1,9 @@
 //! Permutations and choices.
 
 use super::{
-    Key, constant,
+    Key, attempt, constant,
     continuous::{standard_gumbel, unit},
     discrete::integers,
-    drawn,
     key::pick,
 };
 use crate::{
@@ -47,7 +46,7 @@ fn order(key: &Key, n: usize) -> Result<Array> {
 /// ```
 #[track_caller]
 pub fn permutation(key: &Key, n: usize) -> Array {
-    drawn(|| order(key, n))
+    attempt(|| order(key, n))
 }
 
 /// The array with what stands along an axis (counted from the end if negative) in random order: `jax.random.permutation` of an
@@ -61,7 +60,7 @@ pub fn permutation(key: &Key, n: usize) -> Array {
 /// ```
 #[track_caller]
 pub fn shuffle(key: &Key, x: &Array, axis: isize) -> Array {
-    drawn(|| {
+    attempt(|| {
         let a = x.aval()?;
         let axis = normalise_axis(axis as i128, a.ndim())?;
         if a.ndim() == 1 {
@@ -75,7 +74,7 @@ pub fn shuffle(key: &Key, x: &Array, axis: isize) -> Array {
 /// The array with each lane along an axis in a random order of its own.
 #[track_caller]
 pub fn shuffle_independent(key: &Key, x: &Array, axis: isize) -> Array {
-    drawn(|| {
+    attempt(|| {
         let axis = normalise_axis(axis as i128, x.aval()?.ndim())?;
         shuffled(key, x, axis)
     })
@@ -153,7 +152,7 @@ impl From<&Array> for Choice {
 /// ```
 #[track_caller]
 pub fn choice(key: &Key, from: impl Into<Choice>, shape: impl IntoDims) -> Array {
-    drawn(|| {
+    attempt(|| {
         let (choice, shape) = (from.into(), shape.into_dims());
         let (n, axis) = match &choice.from {
             Population::Numbers(n) => (*n, 0),
@@ -225,7 +224,7 @@ fn chosen(key: &Key, choice: &Choice, n: usize, shape: &Dims) -> Result<Array> {
 /// ```
 #[track_caller]
 pub fn categorical(key: &Key, logits: &Array, axis: isize, leading: impl IntoDims) -> Array {
-    drawn(|| {
+    attempt(|| {
         let (shape, axis, dtype) = categories(logits, axis)?;
         let mut full = leading.into_dims();
         let at = full.len() + axis;
@@ -249,7 +248,7 @@ pub fn categorical_distinct(
     axis: isize,
     leading: impl IntoDims,
 ) -> Array {
-    drawn(|| {
+    attempt(|| {
         let (shape, axis, dtype) = categories(logits, axis)?;
         let (n, leading) = (
             shape.get(axis).copied().unwrap_or_default(),

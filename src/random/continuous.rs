@@ -1,6 +1,6 @@
 //! Distributions of real numbers.
 
-use super::{Draw, Key, check_shape, constant, drawn, floats, key::shift_right, parameter};
+use super::{Draw, Key, attempt, check_shape, constant, floats, key::shift_right, parameter};
 use crate::{
     array::{Array, DType, Dims, Operand},
     error::Error,
@@ -99,7 +99,7 @@ fn halves(x: &Array) -> (Array, Array) {
 /// ```
 #[track_caller]
 pub fn uniform(key: &Key, draw: impl Draw) -> Array {
-    drawn(|| {
+    attempt(|| {
         let (shape, dtype) = floats("uniform", draw)?;
         Ok(unit(key, &shape, dtype))
     })
@@ -114,7 +114,7 @@ pub fn uniform(key: &Key, draw: impl Draw) -> Array {
 /// ```
 #[track_caller]
 pub fn uniform_range(key: &Key, draw: impl Draw, low: impl Operand, high: impl Operand) -> Array {
-    drawn(|| {
+    attempt(|| {
         let (shape, dtype) = floats("uniform_range", draw)?;
         let (low, high) = (parameter(low, dtype), parameter(high, dtype));
         check_shape("uniform_range", &shape, &[&low, &high])?;
@@ -131,7 +131,7 @@ pub fn uniform_range(key: &Key, draw: impl Draw, low: impl Operand, high: impl O
 /// ```
 #[track_caller]
 pub fn normal(key: &Key, draw: impl Draw) -> Array {
-    drawn(|| {
+    attempt(|| {
         let (shape, dtype) = draw.shape_and_dtype();
         let dtype = dtype.unwrap_or(DType::F32);
         if dtype.is_float() {
@@ -170,7 +170,7 @@ pub fn truncated_normal(
     upper: impl Operand,
     draw: impl Draw,
 ) -> Array {
-    drawn(|| {
+    attempt(|| {
         let (shape, dtype) = floats("truncated_normal", draw)?;
         let (lower, upper) = (parameter(lower, dtype), parameter(upper, dtype));
         check_shape("truncated_normal", &shape, &[&lower, &upper])?;
@@ -197,7 +197,7 @@ pub fn truncated_normal(
 /// The exponential distribution with rate 1. Floats.
 #[track_caller]
 pub fn exponential(key: &Key, draw: impl Draw) -> Array {
-    drawn(|| {
+    attempt(|| {
         let (shape, dtype) = floats("exponential", draw)?;
         Ok(standard_exponential(key, &shape, dtype))
     })
@@ -210,7 +210,7 @@ pub(super) fn standard_exponential(key: &Key, shape: &Dims, dtype: DType) -> Arr
 /// The standard Gumbel distribution. Floats.
 #[track_caller]
 pub fn gumbel(key: &Key, draw: impl Draw) -> Array {
-    drawn(|| {
+    attempt(|| {
         let (shape, dtype) = floats("gumbel", draw)?;
         Ok(standard_gumbel(key, &shape, dtype))
     })
@@ -223,7 +223,7 @@ pub(super) fn standard_gumbel(key: &Key, shape: &Dims, dtype: DType) -> Array {
 /// The standard Laplace distribution. Floats.
 #[track_caller]
 pub fn laplace(key: &Key, draw: impl Draw) -> Array {
-    drawn(|| {
+    attempt(|| {
         let (shape, dtype) = floats("laplace", draw)?;
         let low = constant(-format(dtype).below_one, dtype);
         let u = between(key, &shape, dtype, &low, &constant(1.0, dtype));
@@ -234,7 +234,7 @@ pub fn laplace(key: &Key, draw: impl Draw) -> Array {
 /// The standard logistic distribution. Floats.
 #[track_caller]
 pub fn logistic(key: &Key, draw: impl Draw) -> Array {
-    drawn(|| {
+    attempt(|| {
         let (shape, dtype) = floats("logistic", draw)?;
         let u = positive_unit(key, &shape, dtype);
         Ok(u.log() - (-&u).log1p())
@@ -244,7 +244,7 @@ pub fn logistic(key: &Key, draw: impl Draw) -> Array {
 /// The standard Cauchy distribution. Floats.
 #[track_caller]
 pub fn cauchy(key: &Key, draw: impl Draw) -> Array {
-    drawn(|| {
+    attempt(|| {
         let (shape, dtype) = floats("cauchy", draw)?;
         let epsilon = constant(2f64.powi(-format(dtype).mantissa), dtype);
         let u = between(key, &shape, dtype, &epsilon, &constant(1.0, dtype));
@@ -255,7 +255,7 @@ pub fn cauchy(key: &Key, draw: impl Draw) -> Array {
 /// The Pareto distribution of shape `b` on [1, ∞). Floats.
 #[track_caller]
 pub fn pareto(key: &Key, b: impl Operand, draw: impl Draw) -> Array {
-    drawn(|| {
+    attempt(|| {
         let (shape, dtype) = floats("pareto", draw)?;
         let b = parameter(b, dtype);
         check_shape("pareto", &shape, &[&b])?;
@@ -271,7 +271,7 @@ pub fn weibull_min(
     concentration: impl Operand,
     draw: impl Draw,
 ) -> Array {
-    drawn(|| {
+    attempt(|| {
         let (shape, dtype) = floats("weibull_min", draw)?;
         let (scale, power) = (parameter(scale, dtype), parameter(concentration, dtype));
         check_shape("weibull_min", &shape, &[&scale, &power])?;
@@ -283,7 +283,7 @@ pub fn weibull_min(
 /// The Rayleigh distribution of a scale. Floats.
 #[track_caller]
 pub fn rayleigh(key: &Key, scale: impl Operand, draw: impl Draw) -> Array {
-    drawn(|| {
+    attempt(|| {
         let (shape, dtype) = floats("rayleigh", draw)?;
         let scale = parameter(scale, dtype);
         check_shape("rayleigh", &shape, &[&scale])?;
@@ -295,7 +295,7 @@ pub fn rayleigh(key: &Key, scale: impl Operand, draw: impl Draw) -> Array {
 /// The log-normal distribution: the exponential of a normal one of deviation `sigma`. Floats.
 #[track_caller]
 pub fn lognormal(key: &Key, sigma: impl Operand, draw: impl Draw) -> Array {
-    drawn(|| {
+    attempt(|| {
         let (shape, dtype) = floats("lognormal", draw)?;
         let sigma = parameter(sigma, dtype);
         check_shape("lognormal", &shape, &[&sigma])?;
@@ -306,7 +306,7 @@ pub fn lognormal(key: &Key, sigma: impl Operand, draw: impl Draw) -> Array {
 /// The Maxwell distribution: the length of a standard normal vector of three components. Floats.
 #[track_caller]
 pub fn maxwell(key: &Key, draw: impl Draw) -> Array {
-    drawn(|| {
+    attempt(|| {
         let (mut shape, dtype) = floats("maxwell", draw)?;
         shape.push(3);
         Ok(real_normal(key, &shape, dtype).square().sum(-1).sqrt())
@@ -322,7 +322,7 @@ pub fn triangular(
     right: impl Operand,
     draw: impl Draw,
 ) -> Array {
-    drawn(|| {
+    attempt(|| {
         let (shape, dtype) = floats("triangular", draw)?;
         let (left, mode) = (parameter(left, dtype), parameter(mode, dtype));
         let right = parameter(right, dtype);
@@ -343,7 +343,7 @@ pub fn double_sided_maxwell(
     scale: impl Operand,
     draw: impl Draw,
 ) -> Array {
-    drawn(|| {
+    attempt(|| {
         let (shape, dtype) = floats("double_sided_maxwell", draw)?;
         let (loc, scale) = (parameter(loc, dtype), parameter(scale, dtype));
         check_shape("double_sided_maxwell", &shape, &[&loc, &scale])?;
@@ -359,7 +359,7 @@ pub fn double_sided_maxwell(
 /// J. Michael, W. Schucany and R. Haas, "Generating random variates using transformations with multiple roots" (1976).
 #[track_caller]
 pub fn wald(key: &Key, mean: impl Operand, draw: impl Draw) -> Array {
-    drawn(|| {
+    attempt(|| {
         let (shape, dtype) = floats("wald", draw)?;
         let mean = parameter(mean, dtype);
         check_shape("wald", &shape, &[&mean])?;

@@ -1,6 +1,6 @@
 //! Distributions of integers and truth values.
 
-use super::{Draw, Key, check_shape, constant, continuous::unit, drawn};
+use super::{Draw, Key, attempt, check_shape, constant, continuous::unit};
 use crate::{
     array::{Array, DType, Dims, IntoDims, Operand, Scalar},
     error::{Error, Result},
@@ -9,7 +9,7 @@ use crate::{
 /// Random bits: unsigned integers of the whole range; `u32` unless another type is asked for.
 #[track_caller]
 pub fn bits(key: &Key, draw: impl Draw) -> Array {
-    drawn(|| {
+    attempt(|| {
         let (shape, dtype) = draw.shape_and_dtype();
         Ok(key.bits(&shape, dtype.unwrap_or(DType::U32)))
     })
@@ -24,7 +24,7 @@ pub fn bits(key: &Key, draw: impl Draw) -> Array {
 /// ```
 #[track_caller]
 pub fn bernoulli(key: &Key, p: impl Operand, shape: impl IntoDims) -> Array {
-    drawn(|| {
+    attempt(|| {
         let (p, dtype) = probability(p)?;
         let shape = shape.into_dims();
         check_shape("bernoulli", &shape, &[&p])?;
@@ -47,7 +47,7 @@ fn probability(p: impl Operand) -> Result<(Array, DType)> {
 /// −1 or 1, equally likely: `i32` unless another type of numbers is asked for.
 #[track_caller]
 pub fn rademacher(key: &Key, draw: impl Draw) -> Array {
-    drawn(|| {
+    attempt(|| {
         let (shape, dtype) = draw.shape_and_dtype();
         let dtype = dtype.unwrap_or(DType::I32);
         if dtype == DType::Bool || dtype.is_unsigned() {
@@ -98,7 +98,7 @@ fn clipped(x: &Array, dtype: DType) -> Result<Array> {
 /// ```
 #[track_caller]
 pub fn randint(key: &Key, draw: impl Draw, low: impl Operand, high: impl Operand) -> Array {
-    drawn(|| {
+    attempt(|| {
         let (shape, dtype) = draw.shape_and_dtype();
         let wide = Array::scalar(0i64);
         let (low, high) = (low.operand(&wide), high.operand(&wide));
@@ -173,7 +173,7 @@ fn wide_integers(
 /// The number of trials up to the first success, each of probability `p`: 1, 2, …; `i32` unless another integer type is asked for.
 #[track_caller]
 pub fn geometric(key: &Key, p: impl Operand, draw: impl Draw) -> Array {
-    drawn(|| {
+    attempt(|| {
         let (shape, dtype) = draw.shape_and_dtype();
         let (p, float) = probability(p)?;
         check_shape("geometric", &shape, &[&p])?;

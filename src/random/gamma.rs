@@ -1,9 +1,9 @@
 //! The gamma distribution, and those that are made of it.
 
 use super::{
-    Draw, Key, check_shape, constant,
+    Draw, Key, attempt, check_shape, constant,
     continuous::{real_normal, standard_exponential},
-    drawn, floats, parameter,
+    floats, parameter,
 };
 use crate::{
     array::{Array, DType, Dims, Operand},
@@ -36,7 +36,7 @@ fn samples(
 /// ```
 #[track_caller]
 pub fn gamma(key: &Key, a: impl Operand, draw: impl Draw) -> Array {
-    drawn(|| {
+    attempt(|| {
         let (shape, dtype) = floats("gamma", draw)?;
         samples("gamma", key, &parameter(a, dtype), &shape, dtype, false)
     })
@@ -45,7 +45,7 @@ pub fn gamma(key: &Key, a: impl Operand, draw: impl Draw) -> Array {
 /// The logarithm of a sample of [`gamma`], accurate where the sample itself would underflow. Floats.
 #[track_caller]
 pub fn loggamma(key: &Key, a: impl Operand, draw: impl Draw) -> Array {
-    drawn(|| {
+    attempt(|| {
         let (shape, dtype) = floats("loggamma", draw)?;
         samples("loggamma", key, &parameter(a, dtype), &shape, dtype, true)
     })
@@ -54,7 +54,7 @@ pub fn loggamma(key: &Key, a: impl Operand, draw: impl Draw) -> Array {
 /// The beta distribution on (0, 1). Floats.
 #[track_caller]
 pub fn beta(key: &Key, a: impl Operand, b: impl Operand, draw: impl Draw) -> Array {
-    drawn(|| {
+    attempt(|| {
         let (shape, dtype) = floats("beta", draw)?;
         let [key_a, key_b] = key.split();
         let log = |key: &Key, a: Array| samples("beta", key, &a, &shape, dtype, true);
@@ -72,7 +72,7 @@ pub fn beta(key: &Key, a: impl Operand, b: impl Operand, draw: impl Draw) -> Arr
 /// that last one. Floats.
 #[track_caller]
 pub fn dirichlet(key: &Key, alpha: &Array, draw: impl Draw) -> Array {
-    drawn(|| {
+    attempt(|| {
         let (mut shape, dtype) = floats("dirichlet", draw)?;
         let a = alpha.aval()?;
         let Some(n) = a.shape.last() else {
@@ -93,7 +93,7 @@ pub fn dirichlet(key: &Key, alpha: &Array, draw: impl Draw) -> Array {
 /// The chi-square distribution of `df` degrees of freedom. Floats.
 #[track_caller]
 pub fn chisquare(key: &Key, df: impl Operand, draw: impl Draw) -> Array {
-    drawn(|| {
+    attempt(|| {
         let (shape, dtype) = floats("chisquare", draw)?;
         let two = constant(2.0, dtype);
         let half = parameter(df, dtype) / &two;
@@ -104,7 +104,7 @@ pub fn chisquare(key: &Key, df: impl Operand, draw: impl Draw) -> Array {
 /// Student's t distribution of `df` degrees of freedom. Floats.
 #[track_caller]
 pub fn t(key: &Key, df: impl Operand, draw: impl Draw) -> Array {
-    drawn(|| {
+    attempt(|| {
         let (shape, dtype) = floats("t", draw)?;
         let half = parameter(df, dtype) / constant(2.0, dtype);
         let [key_n, key_g] = key.split();
@@ -117,7 +117,7 @@ pub fn t(key: &Key, df: impl Operand, draw: impl Draw) -> Array {
 /// The generalised normal distribution, whose density falls as `exp(−|x|^p)`. Floats.
 #[track_caller]
 pub fn generalized_normal(key: &Key, p: impl Operand, draw: impl Draw) -> Array {
-    drawn(|| {
+    attempt(|| {
         let (shape, dtype) = floats("generalized_normal", draw)?;
         spread(key, &parameter(p, dtype), &shape, dtype)
     })
@@ -134,7 +134,7 @@ fn spread(key: &Key, p: &Array, shape: &Dims, dtype: DType) -> Result<Array> {
 /// Uniform in the unit ball of the p-norm in `d` dimensions: the draw's axes, and one of size `d`. Floats.
 #[track_caller]
 pub fn ball(key: &Key, d: usize, p: impl Operand, draw: impl Draw) -> Array {
-    drawn(|| {
+    attempt(|| {
         let (shape, dtype) = floats("ball", draw)?;
         let p = parameter(p, dtype);
         if p.ndim() > 0 {

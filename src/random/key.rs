@@ -1,6 +1,6 @@
 //! Keys, and the bits that they determine.
 
-use super::drawn;
+use super::attempt;
 use crate::{
     array::{Array, Aval, DType, Dims, IntoDims, Operand, fail},
     error::{Error, Result},
@@ -52,7 +52,9 @@ impl Key {
     /// A key, attributed to the caller's line with all that it is made of.
     #[track_caller]
     fn made(data: impl FnOnce() -> Result<Array>) -> Key {
-        Key { data: drawn(data) }
+        Key {
+            data: attempt(data),
+        }
     }
 
     /// The key of a seed that may be traced: an integer array without axes.

@@ -42,9 +42,8 @@ pub use key::{Key, key};
 pub use rng::{KeyRng, sample};
 
 use crate::{
-    array::{Array, DType, Dims, IntoDims, Operand, Scalar, broadcast_shapes, fail},
+    array::{Array, DType, Dims, IntoDims, Operand, Scalar, attempt, broadcast_shapes},
     error::{Error, Result},
-    trace::{here, with_location},
 };
 
 /// What may say what is drawn: a shape, or a shape and an element type.
@@ -95,12 +94,6 @@ fn check_shape(name: &str, shape: &Dims, parameters: &[&Array]) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// A draw, attributed to the caller's line with all that it is made of; in the error state if it is refused.
-#[track_caller]
-fn drawn(draw: impl FnOnce() -> Result<Array>) -> Array {
-    with_location(here(), || draw().unwrap_or_else(fail))
 }
 
 /// A number of an element type.

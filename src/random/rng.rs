@@ -1,6 +1,6 @@
 //! Keys as generators for the distributions of other crates.
 
-use super::{Draw, Key, drawn, threefry};
+use super::{Draw, Key, attempt, threefry};
 use crate::{
     array::{Array, Aval, DType, Stored, buffer::try_vec},
     error::{Error, Result},
@@ -112,7 +112,7 @@ where
     T: Stored,
     D: Distribution<T>,
 {
-    drawn(|| {
+    attempt(|| {
         let (shape, dtype) = draw.shape_and_dtype();
         check_dtype(dtype, T::DTYPE)?;
         let mut rng = key.rng()?;
