@@ -125,12 +125,7 @@ impl Primitive for Collective {
         };
         Ok((vec![y], vec![None]))
     }
-    fn axes(&self, _: &[&Aval]) -> Axes {
-        Axes::Opaque
-    }
-    fn inner(&self) -> Option<&dyn Inner> {
-        None
-    }
+    opaque!();
 }
 
 impl Primitive for AxisIndex {
@@ -160,12 +155,7 @@ impl Primitive for AxisIndex {
         };
         Ok((vec![bind(iota, &[])], vec![Some(0)]))
     }
-    fn axes(&self, _: &[&Aval]) -> Axes {
-        Axes::Opaque
-    }
-    fn inner(&self) -> Option<&dyn Inner> {
-        None
-    }
+    opaque!();
 }
 
 #[track_caller]

@@ -277,7 +277,5 @@ impl Primitive for DotGeneral {
             output,
         }
     }
-    fn inner(&self) -> Option<&dyn Inner> {
-        None
-    }
+    no_programs!();
 }

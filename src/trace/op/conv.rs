@@ -489,10 +489,5 @@ impl Primitive for ConvGeneralDilated {
             (None, None) => Ok((vec![bind(op, &[l, r])], vec![None])),
         }
     }
-    fn axes(&self, _: &[&Aval]) -> Axes {
-        Axes::Opaque
-    }
-    fn inner(&self) -> Option<&dyn Inner> {
-        None
-    }
+    opaque!();
 }

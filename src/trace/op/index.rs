@@ -441,12 +441,7 @@ impl Primitive for Gather {
         let y = bind(op, &[&front(x, dx), &front(indices, di)]);
         Ok((vec![y], vec![Some(0)]))
     }
-    fn axes(&self, _: &[&Aval]) -> Axes {
-        Axes::Opaque
-    }
-    fn inner(&self) -> Option<&dyn Inner> {
-        None
-    }
+    opaque!();
 }
 
 /// How a scatter combines what it finds with what it brings.
@@ -778,12 +773,7 @@ impl Primitive for Scatter {
         };
         Ok((vec![bind(op, &[&x, &indices, &u])], vec![Some(0)]))
     }
-    fn axes(&self, _: &[&Aval]) -> Axes {
-        Axes::Opaque
-    }
-    fn inner(&self) -> Option<&dyn Inner> {
-        None
-    }
+    opaque!();
 }
 
 impl Array {

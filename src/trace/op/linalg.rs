@@ -2,7 +2,7 @@
 
 use super::{
     Arg, Avals, Axes, BatchAxis, Batched, Inner, Jvp, Param, Params, Prim, Primitive, Tangent,
-    add_tangents, batch_to_front, cotangent, not_linear, operands,
+    add_tangents, batch_in_front, cotangent, not_linear, operands,
 };
 use crate::{
     array::{
@@ -501,19 +501,7 @@ impl Primitive for Linalg {
         Ok(vec![None, ct])
     }
     fn batch(&self, x: &[Array], d: &[Option<usize>], axis: &BatchAxis) -> Result<Batched> {
-        let x: Vec<Array> = x
-            .iter()
-            .zip(d)
-            .map(|(x, d)| batch_to_front(x, *d, axis.size))
-            .collect();
-        let y = bind_all(*self, &x)?;
-        let at = vec![Some(0); y.len()];
-        Ok((y, at))
+        batch_in_front(*self, x, d, axis)
     }
-    fn axes(&self, _: &[&Aval]) -> Axes {
-        Axes::Opaque
-    }
-    fn inner(&self) -> Option<&dyn Inner> {
-        None
-    }
+    opaque!();
 }

@@ -12,6 +12,24 @@ use crate::{
 use smallvec::SmallVec;
 use std::{any::Any, fmt, marker::PhantomData, ops::Deref, sync::Arc};
 
+/// What a primitive without programs inside answers.
+macro_rules! no_programs {
+    () => {
+        fn inner(&self) -> Option<&dyn Inner> {
+            None
+        }
+    };
+}
+/// What a primitive without programs inside answers of which the algebra knows nothing.
+macro_rules! opaque {
+    () => {
+        fn axes(&self, _: &[&Aval]) -> Axes {
+            Axes::Opaque
+        }
+        no_programs!();
+    };
+}
+
 mod call;
 mod collective;
 mod contract;
@@ -399,6 +417,23 @@ pub(crate) fn linear_jvp(op: Op, primals: &[Array], tangents: &[Tangent]) -> Res
         .collect();
     let t = crate::trace::bind(op, &t.iter().collect::<Vec<_>>());
     one(y, Some(t))
+}
+
+/// The batching rule of a primitive that is, for arrays with one more axis in front, another one of its kind: every operand gets
+/// the batch axis there.
+pub(crate) fn batch_in_front(
+    op: impl Into<Op>,
+    x: &[Array],
+    dims: &[Option<usize>],
+    axis: &BatchAxis,
+) -> Result<Batched> {
+    let operands = x.iter().zip(dims);
+    let x: Vec<Array> = operands
+        .map(|(x, d)| batch_to_front(x, *d, axis.size))
+        .collect();
+    let y = crate::trace::bind_all(op, &x)?;
+    let at = vec![Some(0); y.len()];
+    Ok((y, at))
 }
 
 /// Axis numbers that are distinct and below `ndim`.

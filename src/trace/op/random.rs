@@ -51,12 +51,7 @@ impl Primitive for Threefry2x32 {
         let (x, at) = batch_operands(x, dims, axis);
         Ok((bind_all(*self, &x)?, vec![Some(at), Some(at)]))
     }
-    fn axes(&self, _: &[&Aval]) -> Axes {
-        Axes::Opaque
-    }
-    fn inner(&self) -> Option<&dyn Inner> {
-        None
-    }
+    opaque!();
 }
 
 /// Samples of gamma distributions: `keys u32[…, 2], shape parameters float[…, …]`, each key for the shape parameters under its
@@ -122,10 +117,5 @@ impl Primitive for RandomGamma {
         let a = batch_to_front(a, *da, axis.size);
         Ok((vec![bind(*self, &[&keys, &a])], vec![Some(0)]))
     }
-    fn axes(&self, _: &[&Aval]) -> Axes {
-        Axes::Opaque
-    }
-    fn inner(&self) -> Option<&dyn Inner> {
-        None
-    }
+    opaque!();
 }

@@ -2,7 +2,7 @@
 
 use super::{
     Arg, Avals, Axes, BatchAxis, Batched, Inner, Jvp, Param, Params, Prim, Primitive, Tangent,
-    batch_to_front, check_axes, cotangent, not_linear, one, operands, remaining, shifted,
+    batch_in_front, check_axes, cotangent, not_linear, one, operands, remaining, shifted,
 };
 use crate::{
     array::{Array, Aval, DType, Dims, Kind},
@@ -158,16 +158,11 @@ impl Primitive for Reduce {
         Ok(vec![Some(self.spread(ct, &x.aval()?))])
     }
     fn batch(&self, x: &[Array], d: &[Option<usize>], axis: &BatchAxis) -> Result<Batched> {
-        let [x] = operands(self.name(), x)?;
-        let x = batch_to_front(x, d.first().copied().flatten(), axis.size);
-        let y = bind(
-            Reduce {
-                axes: shifted(&self.axes),
-                ..*self
-            },
-            &[&x],
-        );
-        Ok((vec![y], vec![Some(0)]))
+        let op = Reduce {
+            axes: shifted(&self.axes),
+            ..*self
+        };
+        batch_in_front(op, x, d, axis)
     }
     fn axes(&self, x: &[&Aval]) -> Axes {
         match (self.reducer, x.first()) {
@@ -181,9 +176,7 @@ impl Primitive for Reduce {
             _ => Axes::Opaque,
         }
     }
-    fn inner(&self) -> Option<&dyn Inner> {
-        None
-    }
+    no_programs!();
 }
 
 impl Reduce {

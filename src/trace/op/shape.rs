@@ -2,7 +2,7 @@
 
 use super::{
     Arg, Avals, Axes, BatchAxis, Batched, Inner, Jvp, Labels, Param, Params, Prim, Primitive,
-    Tangent, check_axes, cotangent, linear_jvp, operands, tuple_text,
+    Tangent, batch_in_front, check_axes, cotangent, linear_jvp, operands, tuple_text,
 };
 use crate::{
     array::{Array, Aval, DType, Dims, aval::size_of},
@@ -116,9 +116,7 @@ impl Primitive for Transpose {
             output: self.permutation.iter().map(|p| *p as u16).collect(),
         }
     }
-    fn inner(&self) -> Option<&dyn Inner> {
-        None
-    }
+    no_programs!();
 }
 
 /// A larger array in which axis `i` of the operand has become axis `broadcast_dimensions[i]`; along the other axes, and along
@@ -193,20 +191,15 @@ impl Primitive for BroadcastInDim {
         Ok(vec![Some(summed.reshape(a.shape))])
     }
     fn batch(&self, x: &[Array], d: &[Option<usize>], axis: &BatchAxis) -> Result<Batched> {
-        let [x] = operands(self.name(), x)?;
-        let x = batch_to_front(x, d.first().copied().flatten(), axis.size);
         let mut shape: Dims = smallvec![axis.size];
         shape.extend_from_slice(&self.shape);
         let mut broadcast_dimensions: Dims = smallvec![0];
         broadcast_dimensions.extend(shifted(&self.broadcast_dimensions));
-        let y = bind(
-            BroadcastInDim {
-                shape,
-                broadcast_dimensions,
-            },
-            &[&x],
-        );
-        Ok((vec![y], vec![Some(0)]))
+        let op = BroadcastInDim {
+            shape,
+            broadcast_dimensions,
+        };
+        batch_in_front(op, x, d, axis)
     }
     fn axes(&self, x: &[&Aval]) -> Axes {
         let Some(x) = x.first() else {
@@ -225,9 +218,7 @@ impl Primitive for BroadcastInDim {
             output: (0..self.shape.len() as u16).collect(),
         }
     }
-    fn inner(&self) -> Option<&dyn Inner> {
-        None
-    }
+    no_programs!();
 }
 
 /// The same elements, in row-major order, under another shape.
@@ -270,11 +261,9 @@ impl Primitive for Reshape {
         Ok(vec![Some(ct.reshape(x.aval()?.shape))])
     }
     fn batch(&self, x: &[Array], d: &[Option<usize>], axis: &BatchAxis) -> Result<Batched> {
-        let [x] = operands(self.name(), x)?;
-        let x = batch_to_front(x, d.first().copied().flatten(), axis.size);
         let mut new_sizes: Dims = smallvec![axis.size];
         new_sizes.extend_from_slice(&self.new_sizes);
-        Ok((vec![bind(Reshape { new_sizes }, &[&x])], vec![Some(0)]))
+        batch_in_front(Reshape { new_sizes }, x, d, axis)
     }
     fn axes(&self, x: &[&Aval]) -> Axes {
         // Adding or dropping axes of size 1 is a renaming; splitting and merging is not expressed yet.
@@ -304,9 +293,7 @@ impl Primitive for Reshape {
             output,
         }
     }
-    fn inner(&self) -> Option<&dyn Inner> {
-        None
-    }
+    no_programs!();
 }
 
 /// 0, 1, 2, … along one axis.
@@ -349,10 +336,5 @@ impl Primitive for Iota {
     fn batch(&self, _: &[Array], _: &[Option<usize>], _: &BatchAxis) -> Result<Batched> {
         Ok((vec![bind(self.clone(), &[])], vec![None]))
     }
-    fn axes(&self, _: &[&Aval]) -> Axes {
-        Axes::Opaque
-    }
-    fn inner(&self) -> Option<&dyn Inner> {
-        None
-    }
+    opaque!();
 }

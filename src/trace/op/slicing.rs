@@ -3,8 +3,8 @@
 use super::{
     Arg, Avals, Axes, BatchAxis, Batched, Gather, GatherDimensionNumbers, GatherScatterMode, Inner,
     Jvp, Labels, Param, Params, Prim, Primitive, Scatter, ScatterKind, Tangent, add_tangents,
-    batch_elementwise, batch_to_front, check_axes, cotangent, linear_jvp, not_linear, one,
-    operands, remaining, shifted, tuple_text,
+    batch_elementwise, batch_in_front, batch_to_front, check_axes, cotangent, linear_jvp,
+    not_linear, one, operands, remaining, shifted, tuple_text,
 };
 use crate::{
     array::{Array, Aval, DType, Dims},
@@ -31,36 +31,6 @@ pub const REV: Prim<Rev> = Prim::new("rev");
 pub const CLAMP: Prim<Clamp> = Prim::new("clamp");
 /// `bitcast_convert_type`
 pub const BITCAST_CONVERT_TYPE: Prim<BitcastConvertType> = Prim::new("bitcast_convert_type");
-
-/// What every primitive of this file answers alike.
-macro_rules! no_programs {
-    () => {
-        fn inner(&self) -> Option<&dyn Inner> {
-            None
-        }
-    };
-}
-macro_rules! opaque {
-    () => {
-        fn axes(&self, _: &[&Aval]) -> Axes {
-            Axes::Opaque
-        }
-        no_programs!();
-    };
-}
-
-/// The operand and the place of its batch axis, with the axis at the front.
-fn front<'a>(
-    x: &'a [Array],
-    d: &[Option<usize>],
-    axis: &BatchAxis,
-) -> Option<(Array, &'a [Array])> {
-    let (x, rest) = x.split_first()?;
-    Some((
-        batch_to_front(x, d.first().copied().flatten(), axis.size),
-        rest,
-    ))
-}
 
 fn no_operand(name: &str) -> Error {
     Error::internal(format!("`{name}` was given no operand"))
@@ -110,14 +80,8 @@ impl Primitive for Squeeze {
         Ok(vec![Some(ct.reshape(x.aval()?.shape))])
     }
     fn batch(&self, x: &[Array], d: &[Option<usize>], axis: &BatchAxis) -> Result<Batched> {
-        let (x, _) = front(x, d, axis).ok_or_else(|| no_operand(self.name()))?;
-        let y = bind(
-            Squeeze {
-                dimensions: shifted(&self.dimensions),
-            },
-            &[&x],
-        );
-        Ok((vec![y], vec![Some(0)]))
+        let dimensions = shifted(&self.dimensions);
+        batch_in_front(Squeeze { dimensions }, x, d, axis)
     }
     fn axes(&self, x: &[&Aval]) -> Axes {
         let rank = x.first().map_or(0, |x| x.ndim());
@@ -230,7 +194,6 @@ impl Primitive for Slice {
         Ok(vec![Some(bind(Pad { padding_config }, &[ct, &zero]))])
     }
     fn batch(&self, x: &[Array], d: &[Option<usize>], axis: &BatchAxis) -> Result<Batched> {
-        let (x, _) = front(x, d, axis).ok_or_else(|| no_operand(self.name()))?;
         let with = |first: usize, rest: &Dims| {
             std::iter::once(first)
                 .chain(rest.iter().copied())
@@ -241,7 +204,7 @@ impl Primitive for Slice {
             limit_indices: with(axis.size, &self.limit_indices),
             strides: self.strides.as_ref().map(|s| with(1, s)),
         };
-        Ok((vec![bind(op, &[&x])], vec![Some(0)]))
+        batch_in_front(op, x, d, axis)
     }
     opaque!();
 }
@@ -581,15 +544,8 @@ impl Primitive for Concatenate {
         Ok(out)
     }
     fn batch(&self, x: &[Array], d: &[Option<usize>], axis: &BatchAxis) -> Result<Batched> {
-        let x: Vec<Array> = x
-            .iter()
-            .zip(d)
-            .map(|(x, d)| batch_to_front(x, *d, axis.size))
-            .collect();
-        let op = Concatenate {
-            dimension: self.dimension + 1,
-        };
-        Ok((vec![bind(op, &x.iter().collect::<Vec<_>>())], vec![Some(0)]))
+        let dimension = self.dimension + 1;
+        batch_in_front(Concatenate { dimension }, x, d, axis)
     }
     opaque!();
 }
@@ -745,14 +701,8 @@ impl Primitive for Rev {
         Ok(vec![cotangent(ct).map(|ct| bind(self.clone(), &[ct]))])
     }
     fn batch(&self, x: &[Array], d: &[Option<usize>], axis: &BatchAxis) -> Result<Batched> {
-        let (x, _) = front(x, d, axis).ok_or_else(|| no_operand(self.name()))?;
-        let y = bind(
-            Rev {
-                dimensions: shifted(&self.dimensions),
-            },
-            &[&x],
-        );
-        Ok((vec![y], vec![Some(0)]))
+        let dimensions = shifted(&self.dimensions);
+        batch_in_front(Rev { dimensions }, x, d, axis)
     }
     opaque!();
 }
@@ -850,8 +800,7 @@ impl Primitive for BitcastConvertType {
         Err(not_linear(self.name()))
     }
     fn batch(&self, x: &[Array], d: &[Option<usize>], axis: &BatchAxis) -> Result<Batched> {
-        let (x, _) = front(x, d, axis).ok_or_else(|| no_operand(self.name()))?;
-        Ok((vec![bind(self.clone(), &[&x])], vec![Some(0)]))
+        batch_in_front(self.clone(), x, d, axis)
     }
     opaque!();
 }

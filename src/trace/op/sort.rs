@@ -2,7 +2,7 @@
 
 use super::{
     Arg, Avals, Axes, BatchAxis, Batched, Binary, Gather, GatherDimensionNumbers,
-    GatherScatterMode, Inner, Jvp, Param, Params, Prim, Primitive, Tangent, Unary, batch_to_front,
+    GatherScatterMode, Inner, Jvp, Param, Params, Prim, Primitive, Tangent, Unary, batch_in_front,
     check_axes, cotangent, not_linear, one, operands, remaining,
 };
 use crate::{
@@ -99,23 +99,13 @@ impl Primitive for Sort {
         Err(not_linear(self.name()))
     }
     fn batch(&self, x: &[Array], d: &[Option<usize>], axis: &BatchAxis) -> Result<Batched> {
-        let x: Vec<Array> = x
-            .iter()
-            .zip(d)
-            .map(|(x, d)| batch_to_front(x, *d, axis.size))
-            .collect();
         let op = Sort {
             dimension: self.dimension + 1,
             ..self.clone()
         };
-        Ok((bind_all(op, &x)?, vec![Some(0); x.len()]))
+        batch_in_front(op, x, d, axis)
     }
-    fn axes(&self, _: &[&Aval]) -> Axes {
-        Axes::Opaque
-    }
-    fn inner(&self) -> Option<&dyn Inner> {
-        None
-    }
+    opaque!();
 }
 
 /// The largest elements along an axis, the largest first, and their positions. NaN counts as larger than every number; of equal
@@ -170,20 +160,13 @@ impl Primitive for TopK {
         Err(not_linear(self.name()))
     }
     fn batch(&self, x: &[Array], d: &[Option<usize>], axis: &BatchAxis) -> Result<Batched> {
-        let [x] = operands(self.name(), x)?;
-        let x = batch_to_front(x, d.first().copied().flatten(), axis.size);
         let op = TopK {
             axis: self.axis + 1,
             k: self.k,
         };
-        Ok((bind_all(op, &[x])?, vec![Some(0), Some(0)]))
+        batch_in_front(op, x, d, axis)
     }
-    fn axes(&self, _: &[&Aval]) -> Axes {
-        Axes::Opaque
-    }
-    fn inner(&self) -> Option<&dyn Inner> {
-        None
-    }
+    opaque!();
 }
 
 /// How a running reduction combines elements.
@@ -358,20 +341,13 @@ impl Primitive for Cumulative {
         Ok(vec![cotangent(ct).map(|ct| bind(back, &[ct]))])
     }
     fn batch(&self, x: &[Array], d: &[Option<usize>], axis: &BatchAxis) -> Result<Batched> {
-        let [x] = operands(self.name(), x)?;
-        let x = batch_to_front(x, d.first().copied().flatten(), axis.size);
         let op = Cumulative {
             axis: self.axis + 1,
             ..self.clone()
         };
-        Ok((vec![bind(op, &[&x])], vec![Some(0)]))
+        batch_in_front(op, x, d, axis)
     }
-    fn axes(&self, _: &[&Aval]) -> Axes {
-        Axes::Opaque
-    }
-    fn inner(&self) -> Option<&dyn Inner> {
-        None
-    }
+    opaque!();
 }
 
 impl CumulativeKind {

@@ -3,7 +3,7 @@
 use super::{
     Arg, Avals, Axes, BatchAxis, Batched, Binary, Gather, GatherDimensionNumbers,
     GatherScatterMode, Inner, Jvp, Padding, Param, Params, Prim, Primitive, Reduce, Reducer,
-    Tangent, batch_to_front, cotangent, dilated, not_linear, one, operands, padding_text,
+    Tangent, batch_in_front, cotangent, dilated, not_linear, one, operands, padding_text,
     tuple_text, windows,
 };
 use crate::{
@@ -351,20 +351,13 @@ impl Primitive for ReduceWindow {
         Ok(vec![Some(bind(back, &[ct]))])
     }
     fn batch(&self, x: &[Array], d: &[Option<usize>], axis: &BatchAxis) -> Result<Batched> {
-        let [x] = operands(self.name(), x)?;
-        let x = batch_to_front(x, d.first().copied().flatten(), axis.size);
         let op = ReduceWindow {
             reducer: self.reducer,
             window: self.window.batched(),
         };
-        Ok((vec![bind(op, &[&x])], vec![Some(0)]))
+        batch_in_front(op, x, d, axis)
     }
-    fn axes(&self, _: &[&Aval]) -> Axes {
-        Axes::Opaque
-    }
-    fn inner(&self) -> Option<&dyn Inner> {
-        None
-    }
+    opaque!();
 }
 
 fn select_name(largest: bool) -> &'static str {
@@ -435,22 +428,13 @@ impl Primitive for SelectAndGatherAdd {
         Ok(vec![Some(bind(back, &[ct, x])), None])
     }
     fn batch(&self, x: &[Array], d: &[Option<usize>], axis: &BatchAxis) -> Result<Batched> {
-        let [s, x] = operands(self.name(), x)?;
-        let [ds, dx] = operands(self.name(), d)?;
-        let s = batch_to_front(s, *ds, axis.size);
-        let x = batch_to_front(x, *dx, axis.size);
         let op = SelectAndGatherAdd {
             largest: self.largest,
             window: self.window.batched(),
         };
-        Ok((vec![bind(op, &[&s, &x])], vec![Some(0)]))
+        batch_in_front(op, x, d, axis)
     }
-    fn axes(&self, _: &[&Aval]) -> Axes {
-        Axes::Opaque
-    }
-    fn inner(&self) -> Option<&dyn Inner> {
-        None
-    }
+    opaque!();
 }
 
 /// Zeros in the shape of the second operand, to which each element of the first is added where the second has its largest (or
@@ -503,20 +487,11 @@ impl Primitive for SelectAndScatterAdd {
         Ok(vec![Some(bind(forward, &[ct, x])), None])
     }
     fn batch(&self, x: &[Array], d: &[Option<usize>], axis: &BatchAxis) -> Result<Batched> {
-        let [s, x] = operands(self.name(), x)?;
-        let [ds, dx] = operands(self.name(), d)?;
-        let s = batch_to_front(s, *ds, axis.size);
-        let x = batch_to_front(x, *dx, axis.size);
         let op = SelectAndScatterAdd {
             largest: self.largest,
             window: self.window.batched(),
         };
-        Ok((vec![bind(op, &[&s, &x])], vec![Some(0)]))
+        batch_in_front(op, x, d, axis)
     }
-    fn axes(&self, _: &[&Aval]) -> Axes {
-        Axes::Opaque
-    }
-    fn inner(&self) -> Option<&dyn Inner> {
-        None
-    }
+    opaque!();
 }

@@ -409,11 +409,5 @@ impl Primitive for CustomLinear {
         Ok((bind_all(op, &args)?, outs))
     }
 
-    fn axes(&self, _: &[&Aval]) -> Axes {
-        Axes::Opaque
-    }
-
-    fn inner(&self) -> Option<&dyn Inner> {
-        None
-    }
+    opaque!();
 }

@@ -272,7 +272,5 @@ impl Primitive for Binary {
         }
     }
 
-    fn inner(&self) -> Option<&dyn Inner> {
-        None
-    }
+    no_programs!();
 }

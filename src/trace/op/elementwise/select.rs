@@ -65,12 +65,7 @@ impl Primitive for IntegerPow {
     fn batch(&self, x: &[Array], d: &[Option<usize>], axis: &BatchAxis) -> Result<Batched> {
         batch_elementwise(self.clone().into(), x, d, axis)
     }
-    fn axes(&self, _: &[&Aval]) -> Axes {
-        Axes::Opaque
-    }
-    fn inner(&self) -> Option<&dyn Inner> {
-        None
-    }
+    opaque!();
 }
 
 /// Element by element, the case that the predicate says: `which, case 0, case 1, …`.
@@ -184,12 +179,7 @@ impl Primitive for SelectN {
         }
         batch_elementwise((*self).into(), &x, &d, axis)
     }
-    fn axes(&self, _: &[&Aval]) -> Axes {
-        Axes::Opaque
-    }
-    fn inner(&self) -> Option<&dyn Inner> {
-        None
-    }
+    opaque!();
 }
 
 /// The same numbers in another element type.
@@ -243,12 +233,7 @@ impl Primitive for ConvertElementType {
     fn batch(&self, x: &[Array], d: &[Option<usize>], axis: &BatchAxis) -> Result<Batched> {
         batch_elementwise(self.clone().into(), x, d, axis)
     }
-    fn axes(&self, _: &[&Aval]) -> Axes {
-        Axes::Opaque
-    }
-    fn inner(&self) -> Option<&dyn Inner> {
-        None
-    }
+    opaque!();
 }
 
 /// The identity, whose derivative is zero.

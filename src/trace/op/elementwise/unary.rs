@@ -278,7 +278,5 @@ impl Primitive for Unary {
         }
     }
 
-    fn inner(&self) -> Option<&dyn Inner> {
-        None
-    }
+    no_programs!();
 }
