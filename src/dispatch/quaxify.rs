@@ -8,7 +8,7 @@ use super::{
 use crate::{
     array::Array,
     error::{Error, Result},
-    trace::{self, Jaxpr},
+    trace::{self, Jaxpr, passes::DCE},
     transform::{
         Args, Call, DynTree, Fun, Function, IntoRefs, Tree, leaves_of, rebuild, rewrite, run,
     },
@@ -102,8 +102,8 @@ impl<'f, A: Args, R: PyTree> Quaxify<'f, A, R> {
         let (traced, _) = d
             .recorded
             .ok_or_else(|| Error::internal("nothing was recorded"))?;
-        let dispatched = d.program.dce();
-        let rewritten = rewrite(&dispatched)?;
+        let dispatched = d.program.through(&[DCE])?;
+        let rewritten = rewrite(dispatched.clone())?;
         Ok(Stages {
             traced,
             dispatched,

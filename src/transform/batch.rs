@@ -6,6 +6,7 @@ use crate::{
     trace::{
         self, Atom, Env, Jaxpr, bind_at,
         op::{BatchAxis, batch_to_front, move_axis},
+        passes::DCE,
         with_location,
     },
 };
@@ -43,7 +44,7 @@ pub(crate) fn batch(
         out_dims = at;
         Ok(outs)
     })?;
-    Ok((program.dce(), out_dims))
+    Ok((program.through(&[DCE])?, out_dims))
 }
 
 fn eval_batched(

@@ -10,6 +10,7 @@ use crate::{
     trace::{
         self, Jaxpr,
         op::{Arg, Tangent},
+        passes::DCE,
     },
     tree::{Leaves, PyTree, View},
 };
@@ -171,7 +172,7 @@ fn grad_dyn<'f>(f: Fun<'f>, assemble: fn(Tree, Tree) -> Result<Tree>) -> Fun<'f>
             results.extend(grads.into_iter().flatten());
             Ok(results)
         })?
-        .dce();
+        .through(&[DCE])?;
         let mut results = run(program, &flat.leaves)?;
         let mut given = results.split_off(outs).into_iter();
         let mut nonzero = nonzero.into_iter();
@@ -509,7 +510,7 @@ fn jacobian(f: &Fun<'_>, args: &[&dyn DynTree], reverse: bool) -> Result<Tree> {
             jacobian_columns(&linearized, &residuals, &out, &wanted)
         }
     })?
-    .dce();
+    .through(&[DCE])?;
     let mut given = run(program, &flat.leaves)?.into_iter();
     let leaves: Vec<Array> = avals
         .iter()

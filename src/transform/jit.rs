@@ -233,7 +233,7 @@ impl Entry {
         if let Some(e) = self.executable.get() {
             return e.run(args);
         }
-        let made = compile(&(*self.program).clone().dce())?;
+        let made = compile((*self.program).clone())?;
         self.executable.get_or_init(|| made).run(args)
     }
 }

@@ -3,7 +3,7 @@
 use crate::{
     array::{Array, Aval},
     error::Result,
-    trace::{self, Atom, Env, Jaxpr, bind_at, op::Tangent, with_location},
+    trace::{self, Atom, Env, Jaxpr, bind_at, op::Tangent, passes::DCE, with_location},
 };
 
 /// The tangent program. Its inputs are those of `j`, then a tangent for each that `nonzero` marks; its results are those of `j`,
@@ -46,7 +46,7 @@ pub(crate) fn jvp(
         }
         Ok(outs)
     })?;
-    Ok((program.dce(), nonzero_out))
+    Ok((program.through(&[DCE])?, nonzero_out))
 }
 
 /// Run a program on primals and tangents.

@@ -6,6 +6,7 @@ use crate::{
     trace::{
         Atom, Atoms, Env, Eqn, Jaxpr, Var, Vars,
         op::{Component, Split, SplitOperand},
+        passes::DCE,
     },
 };
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -95,8 +96,8 @@ pub(crate) fn partial_eval(j: &Jaxpr, unknown: &[bool], instantiate: &[bool]) ->
         ..pruned
     };
     Ok(Halves {
-        known: known.dce(),
-        unknown: unknown.dce(),
+        known: known.through(&[DCE])?,
+        unknown: unknown.through(&[DCE])?,
         unknown_outs,
         residuals: residuals.len(),
     })

@@ -3,7 +3,10 @@
 use crate::{
     array::{Array, Buffer, Repr, Scalar},
     error::{Error, Result},
-    trace::{self, Jaxpr},
+    trace::{
+        self, Jaxpr,
+        passes::{CSE, DCE, FOLD, INLINE},
+    },
 };
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -11,13 +14,15 @@ use std::sync::Arc;
 /// A program that is ready to run.
 pub(crate) struct Executable(crate::interp::Executable);
 
-/// The plan of a program: equality saturation's choice.
-pub(crate) fn rewrite(j: &Jaxpr) -> Result<Jaxpr> {
-    crate::rules::algebra::rewrite(j)
+/// The plan of a program: what the passes leave of it, as equality saturation would have it.
+pub(crate) fn rewrite(j: Jaxpr) -> Result<Jaxpr> {
+    let j = j.through(&[INLINE, CSE, DCE])?;
+    // Folding comes after, so that a refusal names what the user wrote.
+    crate::rules::algebra::rewrite(&j)?.through(&[FOLD, INLINE, CSE, DCE])
 }
 
 /// Rewrite and compile a program that captures nothing but numbers.
-pub(crate) fn compile(j: &Jaxpr) -> Result<Executable> {
+pub(crate) fn compile(j: Jaxpr) -> Result<Executable> {
     Ok(Executable(crate::interp::Executable::new(&rewrite(j)?)?))
 }
 
@@ -50,5 +55,5 @@ pub(crate) fn run(j: Jaxpr, args: &[Array]) -> Result<Vec<Array>> {
     if trace::is_tracing() {
         return j.eval(args);
     }
-    compile(&j.dce())?.run(args.to_vec())
+    compile(j)?.run(args.to_vec())
 }

@@ -6,6 +6,7 @@ use crate::{
     trace::{
         self, Atom, Env, Jaxpr, Var, bind_at,
         op::{Arg, Tangent, add_tangents},
+        passes::DCE,
         with_location,
     },
     transform::partial_eval,
@@ -150,5 +151,5 @@ pub(crate) fn transpose(j: &Jaxpr, linear: &[bool], given: &[bool]) -> Result<(J
         nonzero = results.iter().map(Option::is_some).collect();
         Ok(results.into_iter().flatten().collect())
     })?;
-    Ok((program.dce(), nonzero))
+    Ok((program.through(&[DCE])?, nonzero))
 }

@@ -1,4 +1,4 @@
-//! From a program to a plan: equations flattened, elementwise ones grouped, operands resolved to places, lifetimes known.
+//! From a program to a plan: elementwise equations grouped, operands resolved to places, lifetimes known.
 
 use super::{
     elementwise::{Instruction, Program, Source, Target, function, nanoseconds},
@@ -50,7 +50,7 @@ enum Value {
     Made(u32),
 }
 
-/// An equation, with what it reads resolved through calls and identities.
+/// An equation, with what it reads resolved to values.
 struct Node {
     op: Op,
     operands: SmallVec<[Value; 3]>,
@@ -104,7 +104,7 @@ impl Planner {
     }
 
     /// Append the equations of a program whose inputs are these values; its results.
-    fn flatten(&mut self, j: &Jaxpr, inputs: &[Value]) -> Result<Vec<Value>> {
+    fn append(&mut self, j: &Jaxpr, inputs: &[Value]) -> Result<Vec<Value>> {
         let mut env: Vec<Option<Value>> = vec![None; j.var_count()];
         let set = |env: &mut Vec<Option<Value>>, i: usize, v: Value| {
             if let Some(slot) = env.get_mut(i) {
@@ -126,19 +126,6 @@ impl Planner {
             let mut operands: SmallVec<[Value; 3]> = SmallVec::new();
             for a in &eqn.inputs {
                 operands.push(read(self, &env, a)?);
-            }
-            if let Op::Jit(p) = &eqn.op {
-                let results = self.flatten(&p.jaxpr, &operands)?;
-                for (v, x) in eqn.outputs.iter().zip(results) {
-                    set(&mut env, v.index(), x);
-                }
-                continue;
-            }
-            if let Some(same) = self.identity(&eqn.op, &operands)? {
-                if let Some(v) = eqn.outputs.first() {
-                    set(&mut env, v.index(), same);
-                }
-                continue;
             }
             if let (Op::Clamp(_), [low, x, high], [out]) =
                 (&eqn.op, &operands[..], &eqn.outputs[..])
@@ -191,23 +178,6 @@ impl Planner {
             at,
         });
         Value::Made(id)
-    }
-
-    /// The operand that an equation gives back as it is, if it does.
-    fn identity(&self, op: &Op, operands: &[Value]) -> Result<Option<Value>> {
-        let Some(x) = operands.first().copied() else {
-            return Ok(None);
-        };
-        let aval = self.aval(x)?;
-        let same = match op {
-            Op::StopGradient(_) | Op::Component(_) => true,
-            Op::ConvertElementType(p) => p.new_dtype == aval.dtype,
-            Op::Reshape(p) => p.new_sizes == aval.shape,
-            Op::BroadcastInDim(p) => p.shape == aval.shape,
-            Op::Transpose(p) => p.permutation.iter().enumerate().all(|(i, p)| i == *p),
-            _ => false,
-        };
-        Ok(same.then_some(x))
     }
 
     /// Leave out what no result depends on, and count the uses of the rest.
@@ -522,7 +492,7 @@ impl Plan {
         let inputs: Vec<Value> = (0..j.invars().len())
             .map(|i| Value::Argument(i as u32))
             .collect();
-        let outs = planner.flatten(j, &inputs)?;
+        let outs = planner.append(j, &inputs)?;
         let uses = planner.prune(&outs);
         let groups = planner.group(&uses);
         let mut drafts = Vec::with_capacity(groups.len());

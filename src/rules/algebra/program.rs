@@ -16,28 +16,15 @@ use std::collections::BinaryHeap;
 use std::fmt;
 use std::panic::Location;
 
-/// The cheapest program that is found to equal this one: a valid one, with the same inputs and results.
+/// The cheapest program that is found to equal this one: a valid one, with the same inputs and results. Calls should have been
+/// inlined, for they bound what is seen at once.
 ///
 /// # Errors
 ///
 /// If a value that must not be materialised is needed as an array.
 pub(crate) fn rewrite(program: &Jaxpr) -> Result<Jaxpr> {
-    let calls_jit = |eqn: &Eqn| matches!(eqn.op, Op::Jit(_));
-    let inlined = program
-        .eqns()
-        .iter()
-        .any(calls_jit)
-        .then(|| program.clone().inline());
-    let written = inlined.as_ref().unwrap_or(program);
-    let mut inner = FxHashMap::default();
-    let rewritten = match rewritten(written, &mut inner)? {
-        Some(rewritten) => rewritten.dce(),
-        None => inlined.unwrap_or_else(|| program.clone()),
-    };
-    if cfg!(debug_assertions) {
-        rewritten.check()?;
-    }
-    Ok(rewritten)
+    let rewritten = rewritten(program, &mut FxHashMap::default())?;
+    Ok(rewritten.unwrap_or_else(|| program.clone()))
 }
 
 /// What became of an island: what it cost as written, what was chosen instead.

@@ -1,37 +1,39 @@
 //! Calls replaced by what they call.
 
-use crate::trace::{Atom, Atoms, Eqn, Jaxpr, Var, Vars, op::Op};
+use crate::{
+    error::Result,
+    trace::{Atom, Eqn, Jaxpr, Program, Var, Vars, op::Op},
+};
 
 impl Jaxpr {
-    /// The program with every call, however deep, of `jit`, `custom_jvp` and `custom_vjp` replaced by the equations of its program.
-    pub(crate) fn inline(mut self) -> Jaxpr {
-        let eqns = std::mem::take(&mut self.eqns);
-        let mut names: Names = vec![None; self.avals.len()];
-        for eqn in &eqns {
-            self.append(eqn, &mut names, None);
+    /// The program with every call of `jit`, `custom_jvp` and `custom_vjp` replaced by the equations of its program; in the
+    /// programs inside, too.
+    pub(crate) fn inline(self) -> Result<Jaxpr> {
+        let mut j = self.within(Jaxpr::inline)?;
+        if !j.eqns.iter().any(|eqn| callee(&eqn.op).is_some()) {
+            return Ok(j);
         }
-        self.outs = self.outs.iter().map(|a| read(&names, a)).collect();
-        self
+        let eqns = std::mem::take(&mut j.eqns);
+        let mut names = Names::new(j.avals.len());
+        for eqn in &eqns {
+            j.append(eqn, &mut names, None);
+        }
+        names.rename(&mut j.outs);
+        Ok(j)
     }
 
-    /// Append an equation, of a called program if `callee` is given, with its variables renamed.
-    fn append(&mut self, eqn: &Eqn, names: &mut Names, callee: Option<&Jaxpr>) {
-        let inputs: Atoms = eqn.inputs.iter().map(|a| read(names, a)).collect();
-        let body = match &eqn.op {
-            Op::Jit(p) => Some(&p.jaxpr),
-            // Derivatives have been taken by now.
-            Op::CustomJvp(p) => Some(&p.call_jaxpr),
-            Op::CustomVjp(p) => Some(&p.call_jaxpr),
-            _ => None,
-        };
-        let Some(body) = body else {
+    /// Append an equation, of a called program if `caller` is given, with its variables renamed.
+    fn append(&mut self, eqn: &Eqn, names: &mut Names, caller: Option<&Jaxpr>) {
+        let mut inputs = eqn.inputs.clone();
+        names.rename(&mut inputs);
+        let Some(body) = callee(&eqn.op) else {
             let mut outputs = Vars::new();
             for v in &eqn.outputs {
-                let new = match callee {
+                let new = match caller {
                     Some(body) => self.fresh(body.aval(*v).clone()),
                     None => *v,
                 };
-                set(names, *v, Atom::Var(new));
+                names.set(*v, Atom::Var(new));
                 outputs.push(new);
             }
             self.eqns.push(Eqn {
@@ -43,37 +45,55 @@ impl Jaxpr {
             return;
         };
         let body = &**body;
-        let mut inner: Names = vec![None; body.avals.len()];
+        let mut inner = Names::new(body.avals.len());
         for (v, a) in body.invars.iter().zip(inputs) {
-            set(&mut inner, *v, a);
+            inner.set(*v, a);
         }
         for e in &body.eqns {
             self.append(e, &mut inner, Some(body));
         }
         for (v, a) in eqn.outputs.iter().zip(&body.outs) {
-            let result = read(&inner, a);
-            set(names, *v, result);
+            names.set(*v, inner.read(a));
         }
     }
 }
 
-/// What each variable of a program has become.
-type Names = Vec<Option<Atom>>;
-
-fn set(names: &mut Names, v: Var, a: Atom) {
-    if let Some(slot) = names.get_mut(v.index()) {
-        *slot = Some(a);
+/// The program that an equation does nothing but call.
+fn callee(op: &Op) -> Option<&Program> {
+    match op {
+        Op::Jit(p) => Some(&p.jaxpr),
+        // Derivatives have been taken by now.
+        Op::CustomJvp(p) => Some(&p.call_jaxpr),
+        Op::CustomVjp(p) => Some(&p.call_jaxpr),
+        _ => None,
     }
 }
 
-fn read(names: &[Option<Atom>], a: &Atom) -> Atom {
-    match a {
-        Atom::Var(v) => names
-            .get(v.index())
-            .cloned()
-            .flatten()
-            .unwrap_or_else(|| a.clone()),
-        Atom::Lit(_) => a.clone(),
+/// What each variable of a program has become; those of which nothing is said stay.
+pub(super) struct Names(Vec<Option<Atom>>);
+
+impl Names {
+    pub(super) fn new(variables: usize) -> Names {
+        Names(vec![None; variables])
+    }
+
+    pub(super) fn set(&mut self, v: Var, a: Atom) {
+        if let Some(slot) = self.0.get_mut(v.index()) {
+            *slot = Some(a);
+        }
+    }
+
+    pub(super) fn read(&self, a: &Atom) -> Atom {
+        let new = a.var().and_then(|v| self.0.get(v.index()));
+        new.cloned().flatten().unwrap_or_else(|| a.clone())
+    }
+
+    pub(super) fn rename(&self, atoms: &mut [Atom]) {
+        for a in atoms {
+            if let Some(Some(new)) = a.var().and_then(|v| self.0.get(v.index())) {
+                *a = new.clone();
+            }
+        }
     }
 }
 
@@ -89,7 +109,7 @@ mod tests {
             let (a, b) = g(x)?;
             Ok((a * b, jit(|w: &Array| w.cos())(x)?))
         };
-        let program = make_jaxpr(f)(&x).unwrap().inline();
+        let program = make_jaxpr(f)(&x).unwrap().inline().unwrap();
         program.check().unwrap();
         insta::assert_snapshot!(program, @r"
         { lambda ; a:f32[2]. let

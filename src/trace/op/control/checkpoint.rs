@@ -11,6 +11,7 @@ use crate::{
             Pruned, Split, SplitOperand, Tangent, check_call, deal_cotangents, deal_tangents,
             known_and_cotangents, marked, prune_call, with_tangents,
         },
+        passes::DCE,
     },
     transform::{batch, jvp, partial_eval::partial_eval, transpose},
 };
@@ -113,7 +114,7 @@ impl Inner for Checkpoint {
             .filter_map(|i| operands.get(*i).map(|a| (*a).clone()))
             .collect();
         Ok(Split {
-            known: (known.dce(), known_numbers),
+            known: (known.through(&[DCE])?, known_numbers),
             unknown: (
                 Jaxpr::of_op(self.around(rest, true), rest_avals)?,
                 numbers.into_iter().map(SplitOperand::Operand).collect(),
