@@ -61,7 +61,7 @@ pub(super) struct Program {
 pub(super) fn function(op: &Op, operands: usize, which: Option<DType>) -> Option<Function> {
     match op {
         Op::Unary(u) => Some(Function::Unary(*u)),
-        Op::Binary(b) => Some(Function::Binary(*b)),
+        Op::Binary(b) if !b.is_total() => Some(Function::Binary(*b)),
         Op::IntegerPow(p) => Some(Function::IntegerPow(p.y)),
         Op::ConvertElementType(_) => Some(Function::Convert),
         Op::SelectN(_) if operands == 3 && which == Some(DType::Bool) => Some(Function::Select),

@@ -65,6 +65,8 @@ impl Kernel {
             | Op::ConvertElementType(_)
             | Op::StopGradient(_)
             | Op::Component(_)
+            | Op::Copied(_)
+            | Op::OptimizationBarrier(_)
             | Op::Iota(_)
             | Op::Threefry2x32(_)
             | Op::RandomGamma(_)
@@ -91,6 +93,12 @@ impl Kernel {
             | Op::CustomLinear(_)
             | Op::Collective(_)
             | Op::AxisIndex(_)
+            | Op::SplitAlong(_)
+            | Op::Stack(_)
+            | Op::Unstack(_)
+            | Op::Tile(_)
+            | Op::Fft(_)
+            | Op::RngBitGenerator(_)
             | Op::Custom(_) => Kernel::Reference(op.clone()),
         })
     }

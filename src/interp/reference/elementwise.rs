@@ -89,6 +89,10 @@ macro_rules! real {
                     Unary::Ceil => x.ceil(),
                     Unary::Round(RoundingMethod::AwayFromZero) => x.round(),
                     Unary::Round(RoundingMethod::ToNearestEven) => x.round_ties_even(),
+                    Unary::ReducePrecision {
+                        exponent_bits,
+                        mantissa_bits,
+                    } => special::Bits::reduce_precision(x, exponent_bits, mantissa_bits),
                     Unary::Exp => special::exp(x),
                     Unary::Exp2 => x.exp2(),
                     Unary::Log => special::log(x),
@@ -156,7 +160,7 @@ macro_rules! real {
                     }
                     Binary::Pow => x.powf(y),
                     Binary::Atan2 => x.atan2(y),
-                    Binary::Nextafter => special::NextAfter::next_after(x, y),
+                    Binary::Nextafter => special::Bits::next_after(x, y),
                     Binary::Igamma => special::gamma::igamma(f64::from(x), f64::from(y)) as $F,
                     Binary::Igammac => special::gamma::igammac(f64::from(x), f64::from(y)) as $F,
                     Binary::Complex
@@ -171,7 +175,11 @@ macro_rules! real {
                     | Binary::Lt
                     | Binary::Le
                     | Binary::Gt
-                    | Binary::Ge => return None,
+                    | Binary::Ge
+                    | Binary::EqTo
+                    | Binary::LeTo
+                    | Binary::LtTo
+                    | Binary::Mulhi => return None,
                 })
             }
             #[inline(always)]
@@ -189,6 +197,9 @@ macro_rules! narrow {
         impl Real for $F {
             #[inline(always)]
             fn unary(u: Unary, x: $F) -> Option<$F> {
+                if let Unary::ReducePrecision { exponent_bits, mantissa_bits } = u {
+                    return Some(special::Bits::reduce_precision(x, exponent_bits, mantissa_bits));
+                }
                 f32::unary(u, x.to_f32()).map($F::from_f32)
             }
             #[inline(always)]
@@ -198,7 +209,7 @@ macro_rules! narrow {
             #[inline(always)]
             fn binary(b: Binary, x: $F, y: $F) -> Option<$F> {
                 if b == Binary::Nextafter {
-                    return Some(special::NextAfter::next_after(x, y));
+                    return Some(special::Bits::next_after(x, y));
                 }
                 f32::binary(b, x.to_f32(), y.to_f32()).map($F::from_f32)
             }
@@ -244,6 +255,7 @@ macro_rules! int {
                     Binary::Add => x.wrapping_add(y),
                     Binary::Sub => x.wrapping_sub(y),
                     Binary::Mul => x.wrapping_mul(y),
+                    Binary::Mulhi => ((x as i128).wrapping_mul(y as i128) >> $T::BITS) as $T,
                     Binary::Div => if y == 0 { (0 as $T).wrapping_sub(1) } else { x.wrapping_div(y) },
                     Binary::Rem => if y == 0 { x } else { x.wrapping_rem(y) },
                     Binary::Max => x.max(y),
@@ -469,6 +481,19 @@ pub(super) fn unary(u: Unary, x: &Buffer, out: &Aval) -> Result<Buffer> {
 pub(super) fn binary(b: Binary, x: &Buffer, y: &Buffer, out: &Aval) -> Result<Buffer> {
     use std::cmp::Ordering::{Equal, Greater, Less};
     let name = crate::trace::op::Op::from(b).name();
+    if b.is_total() {
+        let holds = |o: std::cmp::Ordering| match b {
+            Binary::EqTo => o == Equal,
+            Binary::LeTo => o != Greater,
+            _ => o == Less,
+        };
+        return match x.dtype() {
+            DType::F16 => zip::<f16, bool>(x, y, out, |a, b| holds(a.total_cmp(&b))),
+            DType::BF16 => zip::<bf16, bool>(x, y, out, |a, b| holds(a.total_cmp(&b))),
+            DType::F32 => zip::<f32, bool>(x, y, out, |a, b| holds(a.total_cmp(&b))),
+            _ => zip::<f64, bool>(x, y, out, |a, b| holds(a.total_cmp(&b))),
+        };
+    }
     if b.is_comparison() {
         let holds = |o: Option<std::cmp::Ordering>| match b {
             Binary::Eq => o == Some(Equal),

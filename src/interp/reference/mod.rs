@@ -4,6 +4,7 @@ mod contract;
 pub(crate) mod control;
 mod conv;
 pub(super) mod elementwise;
+mod fft;
 mod index;
 mod linalg;
 mod random;
@@ -12,6 +13,7 @@ mod shape;
 mod slicing;
 mod sort;
 pub mod special;
+mod stacking;
 mod window;
 
 use super::Buffers;
@@ -40,7 +42,7 @@ pub fn apply(op: &Op, x: &[Arc<Buffer>], results: &[Aval]) -> Result<Buffers> {
         Op::IntegerPow(p) => elementwise::integer_pow(operand(0)?, p.y)?,
         Op::SelectN(_) => elementwise::select_n(x, out?)?,
         Op::ConvertElementType(_) => elementwise::convert(operand(0)?, out?)?,
-        Op::StopGradient(_) | Op::Component(_) => operand(0)?.clone(),
+        Op::StopGradient(_) | Op::Component(_) | Op::Copied(_) => operand(0)?.clone(),
         Op::Transpose(p) => shape::transpose(operand(0)?, &p.permutation)?,
         Op::BroadcastInDim(p) => shape::broadcast_in_dim(operand(0)?, p)?,
         Op::Reshape(p) => operand(0)?.reshape(p.new_sizes.clone())?,
@@ -63,6 +65,13 @@ pub fn apply(op: &Op, x: &[Arc<Buffer>], results: &[Aval]) -> Result<Buffers> {
         Op::BitcastConvertType(_) => slicing::bitcast(operand(0)?, out?)?,
         Op::Threefry2x32(_) => return random::threefry2x32(x, results),
         Op::RandomGamma(p) => random::gamma(*p, operand(0)?, operand(1)?, out?)?,
+        Op::RngBitGenerator(p) => return random::bits(p, operand(0)?, results),
+        Op::OptimizationBarrier(_) => return Ok(owned(x.to_vec())),
+        Op::SplitAlong(p) => return stacking::split(p, operand(0)?, results),
+        Op::Unstack(p) => return stacking::unstack(p, operand(0)?, results),
+        Op::Stack(p) => stacking::stack(p, x, out?)?,
+        Op::Tile(p) => stacking::tile(p, operand(0)?, out?)?,
+        Op::Fft(p) => fft::fft(p, operand(0)?, out?)?,
         Op::Special(p) => special::apply(*p, x, out?)?,
         Op::Gather(p) => index::gather(p, operand(0)?, operand(1)?, out?)?,
         Op::Scatter(p) => index::scatter(p, operand(0)?, operand(1)?, operand(2)?, out?)?,

@@ -13,6 +13,7 @@
 
 mod apply;
 pub mod bessel;
+mod bits;
 pub mod complex;
 mod double;
 pub mod gamma;
@@ -79,43 +80,7 @@ elementary! {
 }
 
 pub(super) use apply::apply;
-
-/// The number next to `from` in the direction of `to`, at the width of the type.
-pub trait NextAfter: Sized {
-    /// The next number: `to` itself if the two are equal, NaN if either is.
-    #[must_use]
-    fn next_after(from: Self, to: Self) -> Self;
-}
-
-macro_rules! next_after {
-    ($($float:ty;)*) => {$(
-        impl NextAfter for $float {
-            fn next_after(from: Self, to: Self) -> Self {
-                if from.is_nan() || to.is_nan() {
-                    return <$float>::NAN;
-                }
-                if from == to {
-                    return to;
-                }
-                let zero = <$float>::from_bits(0);
-                if from == zero {
-                    return <$float>::from_bits(1).copysign(to);
-                }
-                // Away from zero the bits, read as an integer, go up by one.
-                let outward = (from < to) == (from > zero);
-                let bits = from.to_bits();
-                <$float>::from_bits(if outward { bits + 1 } else { bits - 1 })
-            }
-        }
-    )*};
-}
-
-next_after! {
-    f32;
-    f64;
-    half::f16;
-    half::bf16;
-}
+pub use bits::Bits;
 
 /// `((c₀ x + c₁) x + c₂) x + …`, each step one fused multiply-add.
 #[inline(always)]

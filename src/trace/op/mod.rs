@@ -30,12 +30,14 @@ macro_rules! opaque {
     };
 }
 
+mod barrier;
 mod call;
 mod collective;
 mod contract;
 mod control;
 mod conv;
 mod elementwise;
+mod fft;
 mod index;
 mod linalg;
 mod random;
@@ -44,14 +46,17 @@ mod shape;
 mod slicing;
 mod sort;
 mod special;
+mod stacking;
 mod window;
 
+pub use barrier::*;
 pub use call::*;
 pub use collective::*;
 pub use contract::*;
 pub use control::*;
 pub use conv::*;
 pub use elementwise::*;
+pub use fft::*;
 pub use index::*;
 pub use linalg::*;
 pub use random::*;
@@ -60,6 +65,7 @@ pub use shape::*;
 pub use slicing::*;
 pub use sort::*;
 pub use special::*;
+pub use stacking::*;
 pub use window::*;
 
 /// The types of an equation's results.
@@ -343,7 +349,7 @@ macro_rules! ops {
 }
 
 ops! {
-    inline { Unary, Binary, SelectN, StopGradient, DynamicUpdateSlice, Clamp, Threefry2x32, RandomGamma, Special, Linalg }
+    inline { Unary, Binary, SelectN, StopGradient, Copied, OptimizationBarrier, DynamicUpdateSlice, Clamp, Threefry2x32, RandomGamma, Special, Linalg }
     boxed {
         IntegerPow, ConvertElementType, Component,
         Transpose, BroadcastInDim, Reshape, Iota, Reduce,
@@ -354,6 +360,7 @@ ops! {
         Jit,
         Scan, Cond, While, CustomJvp, CustomVjp, CustomLinear, Checkpoint,
         Collective, AxisIndex,
+        SplitAlong, Stack, Unstack, Tile, Fft, RngBitGenerator,
     }
 }
 

@@ -2,12 +2,12 @@
 
 use super::{
     Arg, Avals, Axes, BatchAxis, Batched, Inner, Jvp, Param, Params, Prim, Primitive, Special,
-    Tangent, batch_to_front,
+    Stack, Tangent, Unstack, batch_to_front,
     elementwise::{batch_operands, common_shape},
     not_linear, one, operands,
 };
 use crate::{
-    array::{Array, Aval, DType},
+    array::{Array, Aval, DType, Dims},
     error::{Error, Result},
     trace::{bind, bind_all},
 };
@@ -17,6 +17,9 @@ use smallvec::smallvec;
 pub const THREEFRY2X32: Prim<Threefry2x32> = Prim::new("threefry2x32");
 /// `random_gamma`
 pub const RANDOM_GAMMA: Prim<RandomGamma> = Prim::new("random_gamma");
+
+/// `rng_bit_generator`
+pub const RNG_BIT_GENERATOR: Prim<RngBitGenerator> = Prim::new("rng_bit_generator");
 
 /// The Threefry-2x32 block function, element by element: `key 0, key 1, counter 0, counter 1`, all `u32` of one shape or of rank 0
 /// (which stands for every element), to two `u32`.
@@ -116,6 +119,116 @@ impl Primitive for RandomGamma {
         let keys = batch_to_front(keys, *dk, axis.size);
         let a = batch_to_front(a, *da, axis.size);
         Ok((vec![bind(*self, &[&keys, &a])], vec![Some(0)]))
+    }
+    opaque!();
+}
+
+/// By which algorithm [`RngBitGenerator`] makes bits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum RandomAlgorithm {
+    /// The one that XLA takes where none is named: Philox.
+    Default,
+    /// Threefry-2x32 in counter mode.
+    ThreeFry,
+    /// Philox-4x32 in counter mode.
+    Philox,
+}
+
+/// A state, `u32[4]` or `u64[2]` (or `u64[3]` for Philox), to the next state and unsigned integers, as XLA's `RngBitGenerator`
+/// makes them. The first word of 64 bits is the key, the rest the counter.
+#[derive(Clone, PartialEq, Debug)]
+pub struct RngBitGenerator {
+    /// The algorithm.
+    pub algorithm: RandomAlgorithm,
+    /// The element type of the bits: unsigned.
+    pub dtype: DType,
+    /// Their shape.
+    pub shape: Dims,
+}
+
+impl Primitive for RngBitGenerator {
+    fn name(&self) -> &'static str {
+        RNG_BIT_GENERATOR.name
+    }
+    fn params(&self) -> Params {
+        let algorithm = match self.algorithm {
+            RandomAlgorithm::Default => "RNG_DEFAULT",
+            RandomAlgorithm::ThreeFry => "RNG_THREE_FRY",
+            RandomAlgorithm::Philox => "RNG_PHILOX",
+        };
+        vec![
+            ("algorithm", Param::text(algorithm)),
+            ("dtype", Param::text(self.dtype.name())),
+            ("out_sharding", Param::text("None")),
+            ("shape", Param::tuple(&self.shape)),
+        ]
+    }
+    fn infer(&self, x: &[&Aval]) -> Result<Avals> {
+        let [key] = operands(self.name(), x)?;
+        let words = match self.algorithm {
+            RandomAlgorithm::ThreeFry => 2..=2,
+            RandomAlgorithm::Default | RandomAlgorithm::Philox => 2..=3,
+        };
+        let fits = match (key.dtype, &key.shape[..]) {
+            (DType::U32, [4]) => true,
+            (DType::U64, [n]) => words.contains(n),
+            _ => false,
+        };
+        if !fits {
+            return Err(Error::argument(format!(
+                "`{}` takes a state u32[4] or u64[2], got {key}",
+                self.name()
+            )));
+        }
+        if !(self.dtype.is_unsigned() || self.dtype.is_integer()) {
+            return Err(Error::dtype(format!(
+                "`{}` makes unsigned integers, not {}",
+                self.name(),
+                self.dtype
+            )));
+        }
+        Ok(smallvec![
+            key.strong(),
+            Aval::new(self.shape.clone(), self.dtype)
+        ])
+    }
+    fn jvp(&self, x: &[Array], _: &[Tangent]) -> Result<Jvp> {
+        Ok((bind_all(self.clone(), x)?, vec![None, None]))
+    }
+    fn transpose(&self, _: &[Tangent], x: &[Arg]) -> Result<Vec<Tangent>> {
+        Ok(vec![None; x.len()])
+    }
+    /// Each example has a state of its own.
+    fn batch(&self, x: &[Array], dims: &[Option<usize>], axis: &BatchAxis) -> Result<Batched> {
+        let ([x], [d]) = (operands(self.name(), x)?, operands(self.name(), dims)?);
+        let keys = batch_to_front(x, *d, axis.size);
+        let keys = bind_all(Unstack { axis: 0 }, &[keys])?;
+        let (mut states, mut bits) = (vec![], vec![]);
+        for key in keys {
+            let y = bind_all(self.clone(), &[key])?;
+            let [state, words] = operands(self.name(), &y)?;
+            states.push(state.clone());
+            bits.push(words.clone());
+        }
+        if states.is_empty() {
+            let empty = |a: Aval| {
+                let mut shape = a.shape;
+                shape.insert(0, 0);
+                Array::zeros(shape, a.dtype)
+            };
+            let key = x.aval()?;
+            let mut own = key.shape.clone();
+            if let Some(d) = d {
+                own.remove((*d).min(own.len().saturating_sub(1)));
+            }
+            let results = self.infer(&[&key.with_shape(own)])?;
+            return Ok((
+                results.into_iter().map(empty).collect(),
+                vec![Some(0), Some(0)],
+            ));
+        }
+        let stack = |all: &[Array]| bind(Stack { axis: 0 }, &all.iter().collect::<Vec<_>>());
+        Ok((vec![stack(&states), stack(&bits)], vec![Some(0), Some(0)]))
     }
     opaque!();
 }

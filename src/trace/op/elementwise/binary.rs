@@ -24,6 +24,7 @@ pub enum Binary {
     Add,
     Sub,
     Mul,
+    Mulhi,
     Div,
     Rem,
     Max,
@@ -44,15 +45,18 @@ pub enum Binary {
     Le,
     Gt,
     Ge,
+    EqTo,
+    LeTo,
+    LtTo,
     Igamma,
     Igammac,
 }
 
 tokens! { Binary:
-    ADD = "add"; SUB = "sub"; MUL = "mul"; DIV = "div"; REM = "rem"; MAX = "max"; MIN = "min"; POW = "pow"; ATAN2 = "atan2";
+    ADD = "add"; SUB = "sub"; MUL = "mul"; MULHI = "mulhi"; DIV = "div"; REM = "rem"; MAX = "max"; MIN = "min"; POW = "pow"; ATAN2 = "atan2";
     NEXTAFTER = "nextafter"; COMPLEX = "complex"; AND = "and"; OR = "or"; XOR = "xor"; SHIFT_LEFT = "shift_left";
     SHIFT_RIGHT_LOGICAL = "shift_right_logical"; SHIFT_RIGHT_ARITHMETIC = "shift_right_arithmetic"; EQ = "eq"; NE = "ne";
-    LT = "lt"; LE = "le"; GT = "gt"; GE = "ge"; IGAMMA = "igamma"; IGAMMAC = "igammac";
+    LT = "lt"; LE = "le"; GT = "gt"; GE = "ge"; EQ_TO = "eq_to"; LE_TO = "le_to"; LT_TO = "lt_to"; IGAMMA = "igamma"; IGAMMAC = "igammac";
 }
 
 impl Binary {
@@ -65,15 +69,21 @@ impl Binary {
             Pow => Takes::Inexact,
             Atan2 | Igamma | Igammac | Nextafter | Complex => Takes::Float,
             And | Or | Xor => Takes::Bits,
-            ShiftLeft | ShiftRightLogical | ShiftRightArithmetic => Takes::Integer,
+            Mulhi | ShiftLeft | ShiftRightLogical | ShiftRightArithmetic => Takes::Integer,
             Eq | Ne | Lt | Le | Gt | Ge => Takes::Anything,
+            EqTo | LeTo | LtTo => Takes::Float,
         }
     }
 
     /// Is it a comparison, whose result is `bool`?
     pub fn is_comparison(self) -> bool {
         use Binary::*;
-        matches!(self, Eq | Ne | Lt | Le | Gt | Ge)
+        matches!(self, Eq | Ne | Lt | Le | Gt | Ge) || self.is_total()
+    }
+
+    /// Does it compare in the total order of IEEE 754, in which `-NaN < -∞ < … < -0 < 0 < … < ∞ < NaN`?
+    pub fn is_total(self) -> bool {
+        matches!(self, Binary::EqTo | Binary::LeTo | Binary::LtTo)
     }
 
     /// The derivative of the result for one operand, times its tangent.
@@ -148,6 +158,7 @@ impl Primitive for Binary {
             Add => "add",
             Sub => "sub",
             Mul => "mul",
+            Mulhi => "mulhi",
             Div => "div",
             Rem => "rem",
             Max => "max",
@@ -168,6 +179,9 @@ impl Primitive for Binary {
             Le => "le",
             Gt => "gt",
             Ge => "ge",
+            EqTo => "eq_to",
+            LeTo => "le_to",
+            LtTo => "lt_to",
             Igamma => "igamma",
             Igammac => "igammac",
         }

@@ -22,6 +22,8 @@ pub const SELECT_N: Prim<SelectN> = Prim::new("select_n");
 pub const CONVERT_ELEMENT_TYPE: Prim<ConvertElementType> = Prim::new("convert_element_type");
 /// `stop_gradient`
 pub const STOP_GRADIENT: Prim<StopGradient> = Prim::new("stop_gradient");
+/// `copy`
+pub const COPY: Prim<Copied> = Prim::new("copy");
 /// `component`
 pub const COMPONENT: Prim<Component> = Prim::new("component");
 
@@ -240,6 +242,10 @@ impl Primitive for ConvertElementType {
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct StopGradient;
 
+/// The identity, for which new storage is asked for.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Copied;
+
 /// The identity, which says that its operand is part of an array-ish value. Linear, and passed on by every transformation, so
 /// that the rewriter knows in the end which arrays must not be merged.
 #[derive(Clone, PartialEq, Debug)]
@@ -295,6 +301,7 @@ macro_rules! identity {
     };
 }
 identity!(StopGradient, "stop_gradient", |_| vec![], |_, _| None);
+identity!(Copied, "copy", |_| vec![], |p, t| Some(bind(*p, &[t])));
 identity!(
     Component,
     "component",

@@ -3,7 +3,7 @@
 use super::{Binary, Takes, batch_elementwise, sum_axes, tokens};
 use crate::{
     array::{Array, Aval, DType},
-    error::Result,
+    error::{Error, Result},
     trace::{
         bind,
         op::{
@@ -32,6 +32,13 @@ pub enum Unary {
     Floor,
     Ceil,
     Round(RoundingMethod),
+    /// Rounded to a float of so many bits, to nearest even; what its exponent cannot hold becomes infinite or zero.
+    ReducePrecision {
+        /// The bits of the exponent, at least one.
+        exponent_bits: u8,
+        /// The bits of the mantissa.
+        mantissa_bits: u8,
+    },
     IsFinite,
     Exp,
     Exp2,
@@ -72,7 +79,7 @@ pub enum Unary {
 }
 
 tokens! { Unary:
-    NEG = "neg"; SIGN = "sign"; FLOOR = "floor"; CEIL = "ceil"; ROUND = "round"; IS_FINITE = "is_finite"; EXP = "exp";
+    NEG = "neg"; SIGN = "sign"; FLOOR = "floor"; CEIL = "ceil"; ROUND = "round"; REDUCE_PRECISION = "reduce_precision"; IS_FINITE = "is_finite"; EXP = "exp";
     EXP2 = "exp2"; LOG = "log"; LOG1P = "log1p"; EXPM1 = "expm1"; TANH = "tanh"; LOGISTIC = "logistic"; SIN = "sin";
     COS = "cos"; TAN = "tan"; ASIN = "asin"; ACOS = "acos"; ATAN = "atan"; SINH = "sinh"; COSH = "cosh"; ASINH = "asinh";
     ACOSH = "acosh"; ATANH = "atanh"; SQRT = "sqrt"; RSQRT = "rsqrt"; CBRT = "cbrt"; SQUARE = "square"; ABS = "abs";
@@ -86,7 +93,7 @@ impl Unary {
         use Unary::*;
         match self {
             Neg | Sign | Square | Abs => Takes::Number,
-            Floor | Ceil | Round(_) | IsFinite => Takes::Float,
+            Floor | Ceil | Round(_) | IsFinite | ReducePrecision { .. } => Takes::Float,
             Exp | Exp2 | Log | Log1p | Expm1 | Tanh | Logistic | Sin | Cos | Tan | Asin | Acos
             | Atan | Sinh | Cosh | Asinh | Acosh | Atanh | Sqrt | Rsqrt => Takes::Inexact,
             Cbrt => Takes::Float,
@@ -114,6 +121,7 @@ impl Unary {
         let complex = x.aval()?.dtype.is_complex();
         Ok(Some(match self {
             Neg => -t,
+            ReducePrecision { .. } => bind(self, &[t]),
             // What turns the number, not what stretches it; JAX gives zero here.
             Sign if complex => {
                 let length = x.abs();
@@ -179,6 +187,7 @@ impl Primitive for Unary {
             Floor => "floor",
             Ceil => "ceil",
             Round(_) => "round",
+            ReducePrecision { .. } => "reduce_precision",
             IsFinite => "is_finite",
             Exp => "exp",
             Exp2 => "exp2",
@@ -227,6 +236,13 @@ impl Primitive for Unary {
             Unary::Round(RoundingMethod::ToNearestEven) => {
                 vec![("rounding_method", Param::text("1"))]
             }
+            Unary::ReducePrecision {
+                exponent_bits,
+                mantissa_bits,
+            } => vec![
+                ("exponent_bits", Param::text(exponent_bits)),
+                ("mantissa_bits", Param::text(mantissa_bits)),
+            ],
             _ => vec![],
         }
     }
@@ -234,6 +250,14 @@ impl Primitive for Unary {
     fn infer(&self, x: &[&Aval]) -> Result<Avals> {
         let [x] = operands(self.name(), x)?;
         self.takes().check(self.name(), x.dtype)?;
+        if let Unary::ReducePrecision {
+            exponent_bits: 0, ..
+        } = self
+        {
+            return Err(Error::argument(
+                "`reduce_precision` needs at least one bit for the exponent",
+            ));
+        }
         let dtype = self.result_dtype(x.dtype);
         Ok(smallvec![Aval {
             shape: x.shape.clone(),
@@ -259,6 +283,7 @@ impl Primitive for Unary {
         let [x] = operands(self.name(), x)?;
         Ok(vec![Some(match self {
             Unary::Neg => -ct,
+            Unary::ReducePrecision { .. } => bind(*self, &[ct]),
             Unary::Real => bind(Binary::Complex, &[ct, &Array::zeros_like(ct)]),
             Unary::Imag => bind(Binary::Complex, &[&Array::zeros_like(ct), &-ct]),
             Unary::Conj if x.aval()?.dtype.is_complex() => ct.conj(),

@@ -1,0 +1,98 @@
+"""Writes primitives.safetensors: what JAX gives for the primitives that tests/primitives.rs applies.
+
+Run with the pinned JAX: pip install jax==0.10.2 safetensors; python make_primitives.py
+Complex numbers are two arrays, NAME.re and NAME.im.
+"""
+import os
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from safetensors.numpy import save_file
+
+assert jax.__version__ == "0.10.2", jax.__version__
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_default_matmul_precision", "highest")
+OUT = {}
+
+
+def put(name, y):
+    ys = y if isinstance(y, (tuple, list)) else (y,)
+    for i, y in enumerate(ys):
+        key = name if len(ys) == 1 else f"{name}/{i}"
+        y = np.array(y, order="C")
+        if np.iscomplexobj(y):
+            OUT[key + ".re"] = np.array(y.real, order="C")
+            OUT[key + ".im"] = np.array(y.imag, order="C")
+        else:
+            OUT[key] = y
+
+
+def wave(shape, dtype=np.float64, by=1.0):
+    n = int(np.prod(shape))
+    return np.sin(by * np.arange(1, n + 1)).reshape(shape).astype(dtype)
+
+
+# Bits that generators make: every algorithm, width and kind of shape.
+KEY32 = np.array([1, 2, 0xFFFFFFFE, 0xFFFFFFFF], np.uint32)
+KEY64 = np.array([7, 2**64 - 2], np.uint64)
+for algorithm in ("RNG_DEFAULT", "RNG_THREE_FRY", "RNG_PHILOX"):
+    for dtype in ("uint8", "uint16", "uint32", "uint64"):
+        for shape in ((), (5,), (3, 4), (3, 5), (2, 3, 2)):
+            a = getattr(lax.RandomAlgorithm, algorithm)
+            name = f"rng/{algorithm}/{dtype}/{shape}"
+            put(name, lax.rng_bit_generator(KEY32, shape, dtype, algorithm=a))
+    put(f"rng64/{algorithm}", lax.rng_bit_generator(KEY64, (5,), np.uint32, algorithm=a))
+
+# Transforms of every kind: lengths with small factors, primes, and a large prime.
+for n in (1, 2, 3, 4, 5, 6, 8, 12, 17, 30, 37, 64, 101):
+    x = wave((2, n)) + 1j * wave((2, n), by=0.7)
+    for kind, number in (("fft", 0), ("ifft", 1)):
+        put(f"{kind}/{n}", lax.fft(x, lax.FftType(number), (n,)))
+    put(f"rfft/{n}", lax.fft(x.real, lax.FftType.RFFT, (n,)))
+    h = n // 2 + 1
+    put(f"irfft/{n}", lax.fft(x[:, :1].repeat(h, 1) * wave((h,)), lax.FftType.IRFFT, (n,)))
+x = wave((3, 4, 5)) + 1j * wave((3, 4, 5), by=0.7)
+put("fft3", lax.fft(x, lax.FftType.FFT, (3, 4, 5)))
+put("ifft2", lax.fft(x.astype(np.complex64), lax.FftType.IFFT, (4, 5)))
+put("rfft3", lax.fft(x.real, lax.FftType.RFFT, (3, 4, 5)))
+put("irfft2", lax.fft(x, lax.FftType.IRFFT, (4, 8)))
+
+# Floats of fewer bits.
+EDGES = [0.0, -0.0, 1.0, -1.0, 1.5, 1.0625, 1.09375, 3.14159, 65504.0, 65519.0, 65520.0, 7e4, 1e-7, 6.1e-5, 6e-8, 3e-8,
+         1e30, 1e-30, 1e-40, 255.0, 448.0, 480.0, np.inf, -np.inf, np.nan]
+for dtype in (np.float16, jnp.bfloat16, np.float32, np.float64):
+    x = np.array(EDGES).astype(dtype)
+    for e, m in ((8, 7), (5, 10), (5, 2), (4, 3), (2, 0), (1, 3), (11, 52), (8, 23)):
+        put(f"reduce_precision/{np.dtype(dtype).name}/{e}/{m}", lax.reduce_precision(x, e, m))
+
+# Bits of integers.
+for dtype in (np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64):
+    info = np.iinfo(dtype)
+    x = np.array([0, 1, 2, 3, 100, 127, info.min, info.max, info.max - 1, info.max // 3], dtype)
+    name = np.dtype(dtype).name
+    put(f"popcnt/{name}", lax.population_count(x))
+    put(f"clz/{name}", lax.clz(x))
+    y = np.array([7, info.max, info.min, 0, 3, 1, info.max, info.min, 5, 2], dtype)
+    for op in ("mul", "mulhi", "div", "rem", "add", "sub", "shift_left", "shift_right_logical", "shift_right_arithmetic", "max", "min"):
+        put(f"{op}/{name}", getattr(lax, op)(x, y))
+    put(f"neg/{name}", lax.neg(x))
+    if np.issubdtype(dtype, np.signedinteger):
+        put(f"abs/{name}", lax.abs(x))
+    put(f"sign/{name}", lax.sign(x))
+
+# Conversions, out of range too.
+WIDE = np.array([0, 1, -1, 0.5, -0.5, 1.5, 2.5, 127.5, 128, -129, 255.9, 256, 3e4, 7e4, -7e4, 2.2e9, -2.2e9, 4.3e9, 1e19, -1e19, 2e19, 1e30,
+                 np.inf, -np.inf, np.nan])
+ALL = (np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64, np.float16, jnp.bfloat16, np.float32, np.float64, np.bool_)
+for to in ALL:
+    put(f"convert/{np.dtype(to).name}/float64", lax.convert_element_type(WIDE, to))
+    put(f"convert/{np.dtype(to).name}/float32", lax.convert_element_type(WIDE.astype(np.float32), to))
+    put(f"convert/{np.dtype(to).name}/int64", lax.convert_element_type(np.array([0, 1, -1, 300, -300, 2**33 + 5, -2**40 - 1, 2**63 - 1, -2**63]), to))
+    put(f"convert/{np.dtype(to).name}/uint64", lax.convert_element_type(np.array([0, 1, 300, 2**33 + 5, 2**63, 2**64 - 1], np.uint64), to))
+
+if __name__ == "__main__":
+    path = os.path.join(os.path.dirname(__file__), "primitives.safetensors")
+    save_file(OUT, path)
+    print(len(OUT), "arrays,", os.path.getsize(path), "bytes")

@@ -1,0 +1,300 @@
+//! Primitives of `jax.lax` against JAX.
+
+mod support;
+
+use quaxide::{
+    op::{self, Binary, FftType, RandomAlgorithm, Unary},
+    prelude::*,
+    trace::{bind, bind_all},
+};
+use support::golden::{EXACT, F32, Golden, Tolerance};
+
+/// Asserts that `found` is what the file holds; complex numbers are two arrays there.
+#[track_caller]
+fn check(golden: &Golden, name: &str, found: &Array, tolerance: Tolerance) {
+    if found.dtype().is_ok_and(DType::is_complex) {
+        golden.check(&format!("{name}.re"), &found.real(), tolerance);
+        golden.check(&format!("{name}.im"), &found.imag(), tolerance);
+    } else {
+        golden.check(name, found, tolerance);
+    }
+}
+
+/// `sin(by · 1), sin(by · 2), …`
+fn wave(shape: &[usize], by: f64) -> Array {
+    let n: usize = shape.iter().product();
+    Array::new(
+        shape,
+        (1..=n).map(|i| (by * i as f64).sin()).collect::<Vec<_>>(),
+    )
+}
+
+fn complex(re: &Array, im: &Array) -> Array {
+    bind(Binary::Complex, &[re, im])
+}
+
+/// As Python writes a tuple.
+fn tuple(shape: &[usize]) -> String {
+    match shape {
+        [n] => format!("({n},)"),
+        _ => format!(
+            "({})",
+            shape
+                .iter()
+                .map(usize::to_string)
+                .collect::<Vec<_>>()
+                .join(", ")
+        ),
+    }
+}
+
+#[test]
+fn bits_of_generators() {
+    let golden = Golden::open("primitives");
+    let key = Array::from([1u32, 2, 0xFFFF_FFFE, 0xFFFF_FFFF]);
+    let algorithms = [
+        ("RNG_DEFAULT", RandomAlgorithm::Default),
+        ("RNG_THREE_FRY", RandomAlgorithm::ThreeFry),
+        ("RNG_PHILOX", RandomAlgorithm::Philox),
+    ];
+    let draw = |algorithm, dtype, shape: &[usize], key: &Array| {
+        let shape = shape.into();
+        let op = op::RngBitGenerator {
+            algorithm,
+            dtype,
+            shape,
+        };
+        bind_all(op, std::slice::from_ref(key)).unwrap()
+    };
+    for (name, algorithm) in algorithms {
+        for dtype in [DType::U8, DType::U16, DType::U32, DType::U64] {
+            for shape in [&[][..], &[5], &[3, 4], &[3, 5], &[2, 3, 2]] {
+                let name = format!("rng/{name}/{dtype}/{}", tuple(shape));
+                for (i, y) in draw(algorithm, dtype, shape, &key).iter().enumerate() {
+                    golden.check(&format!("{name}/{i}"), y, EXACT);
+                }
+            }
+        }
+        let key = Array::from([7u64, u64::MAX - 1]);
+        for (i, y) in draw(algorithm, DType::U32, &[5], &key).iter().enumerate() {
+            golden.check(&format!("rng64/{name}/{i}"), y, EXACT);
+        }
+    }
+}
+
+#[test]
+fn transforms() {
+    let golden = Golden::open("primitives");
+    let close = Tolerance {
+        relative: 1e-13,
+        absolute: 2e-14,
+    };
+    let lengths = |n: &[usize]| n.to_vec();
+    for n in [1, 2, 3, 4, 5, 6, 8, 12, 17, 30, 37, 64, 101] {
+        let x = complex(&wave(&[2, n], 1.0), &wave(&[2, n], 0.7));
+        let h = n / 2 + 1;
+        let half = x.slice_in_dim(0, 1, 1) * wave(&[h], 1.0).astype(DType::C128);
+        let cases = [
+            ("fft", FftType::Fft, x.clone()),
+            ("ifft", FftType::Ifft, x.clone()),
+            ("rfft", FftType::Rfft, x.real()),
+            ("irfft", FftType::Irfft, half),
+        ];
+        for (name, kind, x) in cases {
+            check(
+                &golden,
+                &format!("{name}/{n}"),
+                &x.lax_fft(kind, lengths(&[n])),
+                close,
+            );
+        }
+    }
+    let x = complex(&wave(&[3, 4, 5], 1.0), &wave(&[3, 4, 5], 0.7));
+    check(&golden, "fft3", &x.lax_fft(FftType::Fft, [3, 4, 5]), close);
+    check(
+        &golden,
+        "ifft2",
+        &x.astype(DType::C64).lax_fft(FftType::Ifft, [4, 5]),
+        F32,
+    );
+    check(
+        &golden,
+        "rfft3",
+        &x.real().lax_fft(FftType::Rfft, [3, 4, 5]),
+        close,
+    );
+    check(&golden, "irfft2", &x.lax_fft(FftType::Irfft, [4, 8]), close);
+}
+
+#[test]
+fn floats_of_fewer_bits() {
+    let golden = Golden::open("primitives");
+    let edges = [
+        0.0,
+        -0.0,
+        1.0,
+        -1.0,
+        1.5,
+        1.0625,
+        1.09375,
+        3.14159,
+        65504.0,
+        65519.0,
+        65520.0,
+        7e4,
+        1e-7,
+        6.1e-5,
+        6e-8,
+        3e-8,
+        1e30,
+        1e-30,
+        1e-40,
+        255.0,
+        448.0,
+        480.0,
+        f64::INFINITY,
+        f64::NEG_INFINITY,
+        f64::NAN,
+    ];
+    for dtype in [DType::F16, DType::BF16, DType::F32, DType::F64] {
+        let x = Array::from(edges).astype(dtype);
+        for (e, m) in [
+            (8, 7),
+            (5, 10),
+            (5, 2),
+            (4, 3),
+            (2, 0),
+            (1, 3),
+            (11, 52),
+            (8, 23),
+        ] {
+            let op = Unary::ReducePrecision {
+                exponent_bits: e,
+                mantissa_bits: m,
+            };
+            let name = format!("reduce_precision/{dtype}/{e}/{m}");
+            golden.check(&name, &bind(op, &[&x]), EXACT);
+        }
+    }
+}
+
+/// The lowest and the highest integer of a type.
+fn limits(dtype: DType) -> (i128, i128) {
+    let bits = dtype.size() as u32 * 8;
+    if dtype.is_signed() {
+        (-(1 << (bits - 1)), (1 << (bits - 1)) - 1)
+    } else {
+        (0, (1 << bits) - 1)
+    }
+}
+
+fn integers(dtype: DType, x: &[i128]) -> Array {
+    if dtype == DType::U64 {
+        return Array::from(x.iter().map(|x| *x as u64).collect::<Vec<_>>());
+    }
+    Array::from(x.iter().map(|x| *x as i64).collect::<Vec<_>>()).astype(dtype)
+}
+
+#[test]
+fn integers_wrap() {
+    use Binary::*;
+    let golden = Golden::open("primitives");
+    for dtype in [
+        DType::I8,
+        DType::I16,
+        DType::I32,
+        DType::I64,
+        DType::U8,
+        DType::U16,
+        DType::U32,
+        DType::U64,
+    ] {
+        let (min, max) = limits(dtype);
+        let x = integers(dtype, &[0, 1, 2, 3, 100, 127, min, max, max - 1, max / 3]);
+        let y = integers(dtype, &[7, max, min, 0, 3, 1, max, min, 5, 2]);
+        let unary = [
+            ("popcnt", Unary::PopulationCount),
+            ("clz", Unary::Clz),
+            ("neg", Unary::Neg),
+            ("abs", Unary::Abs),
+            ("sign", Unary::Sign),
+        ];
+        for (name, op) in unary {
+            if op == Unary::Abs && dtype.is_unsigned() {
+                continue;
+            }
+            golden.check(&format!("{name}/{dtype}"), &bind(op, &[&x]), EXACT);
+        }
+        for op in [
+            Mul,
+            Mulhi,
+            Div,
+            Rem,
+            Add,
+            Sub,
+            ShiftLeft,
+            ShiftRightLogical,
+            ShiftRightArithmetic,
+            Max,
+            Min,
+        ] {
+            let name = format!("{}/{dtype}", op::Op::from(op).name());
+            golden.check(&name, &bind(op, &[&x, &y]), EXACT);
+        }
+    }
+}
+
+#[test]
+fn conversions_saturate() {
+    let golden = Golden::open("primitives");
+    let wide = Array::from([
+        0.0,
+        1.0,
+        -1.0,
+        0.5,
+        -0.5,
+        1.5,
+        2.5,
+        127.5,
+        128.0,
+        -129.0,
+        255.9,
+        256.0,
+        3e4,
+        7e4,
+        -7e4,
+        2.2e9,
+        -2.2e9,
+        4.3e9,
+        1e19,
+        -1e19,
+        2e19,
+        1e30,
+        f64::INFINITY,
+        f64::NEG_INFINITY,
+        f64::NAN,
+    ]);
+    let narrow = wide.astype(DType::F32);
+    let whole = Array::from([
+        0,
+        1,
+        -1,
+        300,
+        -300,
+        (1i64 << 33) + 5,
+        -(1i64 << 40) - 1,
+        i64::MAX,
+        i64::MIN,
+    ]);
+    let unsigned = Array::from([0, 1, 300, (1u64 << 33) + 5, 1 << 63, u64::MAX]);
+    for to in DType::ALL.into_iter().filter(|d| !d.is_complex()) {
+        for (from, x) in [
+            ("float64", &wide),
+            ("float32", &narrow),
+            ("int64", &whole),
+            ("uint64", &unsigned),
+        ] {
+            golden.check(&format!("convert/{to}/{from}"), &x.astype(to), EXACT);
+        }
+    }
+}
