@@ -2,7 +2,7 @@
 //! infinities, poles and signed zeros.
 
 use super::{
-    NextAfter, bessel, complex, erf, erf_inv, erfc, exp, expm1, gamma, log, log1p, logistic, tanh,
+    Bits, bessel, complex, erf, erf_inv, erfc, exp, expm1, gamma, log, log1p, logistic, tanh,
 };
 use num_complex::Complex64;
 
