@@ -2,10 +2,9 @@
 //! broadcasts, operands that are one array, NaN and infinities.
 
 #[allow(dead_code, reason = "other tests use the rest")]
-#[path = "support/programs.rs"]
-mod programs;
+#[path = "support/rng.rs"]
+mod rng;
 
-use programs::Rng;
 use quaxide::{
     Dims, Result,
     array::{Buffer, Kind, Stored},
@@ -16,6 +15,7 @@ use quaxide::{
         op::{Binary, DotGeneral, Primitive, Reduce, Reducer, RoundingMethod, Unary},
     },
 };
+use rng::Rng;
 
 /// Numbers of a type: small ones, and now and then one of the edges.
 fn random(r: &mut Rng, shape: &[usize], dtype: DType) -> Array {

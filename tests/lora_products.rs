@@ -1,11 +1,11 @@
 //! Every product with a LoRA operand comes out factored: any dimension numbers, either side, forward, backward and vmapped.
 
 #[allow(dead_code, reason = "other tests use the rest")]
-#[path = "support/programs.rs"]
-mod programs;
+#[path = "support/rng.rs"]
+mod rng;
 
-use programs::{Rng, random_array};
 use quaxide::{ErrorKind, op::DotGeneral, prelude::*};
+use rng::{Rng, random_array};
 
 fn lora(r: &mut Rng, shape: &[usize], rank: usize) -> LoraArray {
     let k = shape.len() - 2;

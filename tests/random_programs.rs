@@ -4,24 +4,25 @@
 //! random_programs` runs more of them, `QUAXIDE_SEED=…` starts elsewhere.
 
 #[allow(dead_code, reason = "other tests use the rest")]
-#[path = "support/programs.rs"]
+#[path = "support/rng.rs"]
+mod rng;
+
+#[path = "support/programs/mod.rs"]
 mod programs;
 
-use programs::{Options, Program, Rng, generate, random_array, shrink};
+use programs::{Made, Options, Program, Step, agree, difference, generate, oracle, shrink, slice};
 use quaxide::{interp::reference, prelude::*};
+use rng::{Numbers, Rng, random_array, random_of};
+use std::collections::{BTreeMap, BTreeSet};
 
-fn count(default: u64) -> u64 {
-    std::env::var("QUAXIDE_PROGRAMS")
-        .ok()
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(default)
+fn variable(name: &str, default: u64) -> u64 {
+    let n = std::env::var(name).ok().and_then(|n| n.parse().ok());
+    n.unwrap_or(default)
 }
 
-fn first_seed() -> u64 {
-    std::env::var("QUAXIDE_SEED")
-        .ok()
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(1)
+/// Of `default` programs that a property is checked on in an ordinary run, how many in this one?
+fn count(default: u64) -> u64 {
+    variable("QUAXIDE_PROGRAMS", 10_000) * default / 10_000
 }
 
 /// What became of a property on one program.
@@ -31,348 +32,569 @@ enum Verdict {
     Inconclusive,
     Fails(String),
 }
+use Verdict::*;
 
-fn check(
-    name: &str,
-    programs: u64,
-    options: Options,
-    property: impl Fn(&Program, &[Array], u64) -> Verdict,
-) {
-    let (mut inconclusive, start) = (0u64, first_seed());
+/// Where two arrays do not agree, that is the end of the property.
+macro_rules! agree {
+    ($what:expr, $a:expr, $b:expr, $tolerance:expr) => {
+        if let Some(why) = agree($what, $a, $b, $tolerance)? {
+            return Ok(Fails(why));
+        }
+    };
+}
+
+type Property = fn(&Made, u64) -> Result<Verdict>;
+
+fn verdict(property: Property, made: &Made, seed: u64) -> Verdict {
+    property(made, seed).unwrap_or_else(|e| Fails(e.to_string()))
+}
+
+/// The smallest program that fails as this one does, and why.
+fn report(property: Property, made: &Made, seed: u64, failure: String) -> String {
+    let coarsest = made.precision.iter().fold(0.0f64, |m, p| m.max(*p));
+    let with = |p: &Program| Made {
+        program: p.clone(),
+        x: made.x.clone(),
+        precision: vec![coarsest; p.outs.len()],
+    };
+    let fails = |p: &Program| matches!(verdict(property, &with(p), seed), Fails(_));
+    let small = shrink(&made.program, fails);
+    let why = match verdict(property, &with(&small), seed) {
+        Fails(why) => why,
+        _ => failure,
+    };
+    let jaxpr = match make_jaxpr(|x: &Vec<Array>| small.run(x))(&made.x) {
+        Ok(jaxpr) => jaxpr.to_string(),
+        Err(e) => e.to_string(),
+    };
+    format!("seed {seed}\n{small}{jaxpr}\non {:?}\n{why}\n\n", made.x)
+}
+
+fn check(name: &str, programs: u64, options: Options, property: Property) {
+    let (mut inconclusive, mut failures) = (0u64, String::new());
+    let (start, mut left) = (variable("QUAXIDE_SEED", 1), variable("QUAXIDE_FAILURES", 1));
     for seed in start..start + programs {
         if std::env::var("QUAXIDE_TRACE").is_ok() {
-            eprintln!("seed {seed}");
+            eprintln!("{name}: seed {seed}");
         }
-        let (program, x) = generate(seed, options);
-        match property(&program, &x, seed) {
-            Verdict::Holds => {}
-            Verdict::Inconclusive => inconclusive += 1,
-            Verdict::Fails(why) => {
-                let fails =
-                    |p: &Program, x: &[Array]| matches!(property(p, x, seed), Verdict::Fails(_));
-                let small = shrink(&program, x.as_slice(), fails);
-                let why = match property(&small, &x, seed) {
-                    Verdict::Fails(why) => why,
-                    _ => why,
-                };
-                let jaxpr = make_jaxpr(|x: &Vec<Array>| small.run(x))(&x);
-                panic!("{name}: seed {seed}\n{small}{jaxpr:?}\n{why}");
+        let made = generate(seed, options);
+        match verdict(property, &made, seed) {
+            Holds => {}
+            Inconclusive => inconclusive += 1,
+            Fails(why) => {
+                failures += &report(property, &made, seed, why);
+                left -= 1;
+                if left == 0 {
+                    break;
+                }
             }
         }
     }
+    assert!(failures.is_empty(), "{name}: {failures}");
     assert!(
-        inconclusive * 5 <= programs,
+        inconclusive * 4 <= programs,
         "{name}: {inconclusive} of {programs} programs say nothing"
     );
 }
 
-/// The largest difference, relative to the size of the numbers.
-fn difference(a: &Array, b: &Array) -> Result<f64> {
-    let (s, t) = (a.aval()?, b.aval()?);
-    if s.shape != t.shape || s.dtype != t.dtype {
-        return Err(Error::shape(format!("{s} against {t}")));
-    }
-    let (x, y) = (a.to_f64_vec()?, b.to_f64_vec()?);
-    let scale = x.iter().chain(&y).fold(1.0f64, |m, v| m.max(v.abs()));
-    Ok(x.iter()
-        .zip(&y)
-        .fold(0.0f64, |m, (p, q)| m.max((p - q).abs()))
-        / scale)
+/// How far two ways to compute may differ, relative to the size of the numbers.
+fn tolerance(precision: f64) -> f64 {
+    // Half precision has few steps from one to the next.
+    precision * if precision > 1e-4 { 60.0 } else { 5000.0 }
 }
 
-fn verdict(r: Result<Verdict>) -> Verdict {
-    r.unwrap_or_else(|e| Verdict::Fails(e.to_string()))
+fn is_inexact(x: &Array) -> bool {
+    x.dtype().is_ok_and(DType::is_inexact)
 }
 
-fn agree(what: &str, a: &Array, b: &Array, tolerance: f64) -> Result<Verdict> {
-    let d = difference(a, b).map_err(|e| e.note(what.to_string()))?;
-    if d <= tolerance {
-        return Ok(Verdict::Holds);
-    }
-    Ok(Verdict::Fails(format!(
-        "{what}: differ by {d:e}\n{a:?}\n{b:?}"
-    )))
-}
-
+/// A random tangent for each array; zero for those that have none.
 fn directions(x: &[Array], seed: u64) -> Vec<Array> {
     let mut r = Rng(seed ^ 0xD1EC);
-    x.iter().map(|x| random_array(&mut r, &x.shape())).collect()
+    let along = |x: &Array| match x.aval() {
+        Ok(a) if a.dtype.is_inexact() => random_of(&mut r, &a, Numbers::Small),
+        _ => Array::zeros_like(x),
+    };
+    x.iter().map(along).collect()
 }
 
 fn stepped(x: &[Array], t: &[Array], h: f64) -> Vec<Array> {
-    x.iter().zip(t).map(|(x, t)| x + t * h).collect()
+    let to = |(x, t): (&Array, &Array)| if is_inexact(x) { x + t * h } else { x.clone() };
+    x.iter().zip(t).map(to).collect()
 }
 
-/// A scalar of the program's result, with weights so that no element is lost.
-fn scalar(p: &Program, x: &[Array], seed: u64) -> Array {
-    let y = p.run(x);
-    let w = random_array(&mut Rng(seed ^ 0x5CA1), &y.shape());
-    (y * w).sum(())
+/// The sum of products, real and imaginary parts alike; a complex product is not conjugated, as in JAX.
+fn inner(a: &[Array], b: &[Array]) -> Array {
+    let product = |(a, b): (&Array, &Array)| {
+        let y = a * b;
+        let complex = y.dtype().is_ok_and(DType::is_complex);
+        if complex { y.real().sum(()) } else { y.sum(()) }
+    };
+    let both = a.iter().zip(b).filter(|(a, _)| is_inexact(a));
+    both.map(product)
+        .fold(Array::scalar(0.0f64), |s, y| s + y.astype(DType::F64))
+}
+
+/// A number of the program's results, with weights so that no element is lost.
+fn scalar(p: &Program, x: &[Array], seed: u64) -> Result<Array> {
+    let y = p.run(x)?;
+    Ok(inner(&y, &directions(&y, seed ^ 0x5CA1)))
 }
 
 /// The derivative along a direction by central differences, or `None` where two step sizes disagree.
-fn finite_difference(f: impl Fn(f64) -> Result<Array>) -> Result<Option<Array>> {
-    let central = |h: f64| -> Result<Array> { Ok((f(h)? - f(-h)?) / (2.0 * h)) };
-    let (coarse, fine) = (central(1e-4)?, central(5e-5)?);
-    // Richardson's extrapolation; the two agree unless something is not smooth here.
-    let better = (&fine * 4.0 - &coarse) / 3.0;
-    Ok((difference(&coarse, &fine)? < 1e-5).then_some(better))
+fn finite_difference(f: impl Fn(f64) -> Result<Vec<Array>>) -> Result<Option<Vec<Array>>> {
+    let central = |h: f64| -> Result<Vec<Array>> {
+        let slope = |(a, b): (Array, Array)| {
+            if is_inexact(&a) {
+                (a - b) / (2.0 * h)
+            } else {
+                a
+            }
+        };
+        Ok(f(h)?.into_iter().zip(f(-h)?).map(slope).collect())
+    };
+    let (coarse, fine) = (central(2e-4)?, central(1e-4)?);
+    let mut better = vec![];
+    for (coarse, fine) in coarse.iter().zip(&fine) {
+        if !is_inexact(fine) {
+            better.push(fine.clone());
+            continue;
+        }
+        if difference(coarse, fine)? > 1e-5 {
+            return Ok(None);
+        }
+        // Richardson's extrapolation.
+        better.push((fine * 4.0 - coarse) / 3.0);
+    }
+    Ok(Some(better))
+}
+
+/// A symbolic zero as numbers.
+fn dense(x: &Array) -> Array {
+    if x.is_symbolic_zero() {
+        Array::zeros_like(x)
+    } else {
+        x.clone()
+    }
 }
 
 const SMOOTH: Options = Options {
-    smooth: true,
     steps: 6,
-    calls: true,
+    depth: 2,
+    derivatives: true,
+    orders: 1,
+    smooth: true,
+    loops: true,
+    custom_vjp: false,
+    odd: false,
+};
+const ROUGH: Options = Options {
+    smooth: false,
+    ..SMOOTH
+};
+const REVERSE: Options = Options {
+    smooth: false,
+    loops: false,
+    ..SMOOTH
+};
+const BACKWARD: Options = Options {
+    loops: false,
+    custom_vjp: true,
+    ..SMOOTH
 };
 const ANY: Options = Options {
-    smooth: false,
     steps: 8,
-    calls: true,
+    depth: 2,
+    derivatives: false,
+    orders: 0,
+    smooth: false,
+    loops: true,
+    custom_vjp: true,
+    odd: false,
 };
+/// Twice differentiable, in reverse too.
+const TWICE: Options = Options {
+    loops: false,
+    orders: 2,
+    ..SMOOTH
+};
+const LORA: Options = Options {
+    loops: false,
+    custom_vjp: true,
+    ..ROUGH
+};
+const ODD: Options = Options { odd: true, ..ANY };
 
-fn forward(p: &Program, x: &[Array], seed: u64) -> Result<Verdict> {
-    let (x, t) = (x.to_vec(), directions(x, seed));
-    let Some(numeric) = finite_difference(|h| p.run(&stepped(&x, &t, h)).ok().cloned())? else {
-        return Ok(Verdict::Inconclusive);
-    };
-    let (_, tangent) = jvp(|x: &Vec<Array>| p.run(x), (&x,), (&t,))?;
-    agree("jvp against finite differences", &tangent, &numeric, 1e-6)
+/// A program of a transformation, type-checked and printed.
+fn sound(program: Result<Jaxpr>) -> Result<()> {
+    let program = program?;
+    program.check()?;
+    let text = program.to_string();
+    if text.starts_with("{ lambda ") {
+        return Ok(());
+    }
+    Err(Error::internal(text))
 }
 
-fn reverse(p: &Program, x: &[Array], seed: u64) -> Result<Verdict> {
-    let (x, t) = (x.to_vec(), directions(x, seed));
-    let f = |x: &Vec<Array>| scalar(p, x, seed);
-    let (_, along) = jvp(f, (&x,), (&t,))?;
-    let g = grad(f)(&x)?;
-    let inner = g
-        .iter()
-        .zip(&t)
-        .fold(Array::scalar(0.0f64), |s, (g, t)| s + (g * t).sum(()));
-    let along = if along.is_symbolic_zero() {
-        Array::scalar(0.0f64)
-    } else {
-        along
+fn forward(m: &Made, seed: u64) -> Result<Verdict> {
+    let (p, x) = (&m.program, &m.x);
+    let t = directions(x, seed);
+    let f = |x: &Vec<Array>| p.run(x);
+    let Some(numeric) = finite_difference(|h| oracle(p, &stepped(x, &t, h)))? else {
+        return Ok(Inconclusive);
     };
-    agree("grad against jvp", &inner, &along, 1e-9)
+    let (y, tangents) = jvp(f, (x,), (&t,))?;
+    for ((y, dy), n) in y.iter().zip(&tangents).zip(&numeric) {
+        if is_inexact(y) {
+            agree!("jvp against finite differences", &dense(dy), n, 2e-6);
+        }
+    }
+    if seed % 4 == 0 {
+        let pushed = |x: &Vec<Array>, t: &Vec<Array>| jvp(f, (x,), (t,));
+        sound(make_jaxpr(pushed)(x, &t))?;
+        let (_, map) = linearize(f, (x,))?;
+        for (a, b) in map(&t)?.iter().zip(&tangents) {
+            if is_inexact(a) {
+                agree!("linearize against jvp", &dense(a), &dense(b), 1e-9);
+            }
+        }
+    }
+    Ok(Holds)
 }
 
-fn second_order(p: &Program, x: &[Array], seed: u64) -> Result<Verdict> {
-    let (x, t) = (x.to_vec(), directions(x, seed));
+/// `<u, J v> = <Jᵀ u, v>`.
+fn reverse(m: &Made, seed: u64) -> Result<Verdict> {
+    let (p, x) = (&m.program, &m.x);
+    let t = directions(x, seed);
+    let f = |x: &Vec<Array>| p.run(x);
+    let (_, dy) = jvp(f, (x,), (&t,))?;
+    let (y, pullback) = vjp(f, (x,))?;
+    let u = directions(&y, seed ^ 0xC07A);
+    let (g,) = pullback(&u)?;
+    let dy: Vec<Array> = dy.iter().map(dense).collect();
+    let g: Vec<Array> = g.iter().map(dense).collect();
+    agree!("vjp against jvp", &inner(&g, &t), &inner(&u, &dy), 1e-9);
+    if seed % 4 == 0 {
+        let pulled = |x: &Vec<Array>| grad(|x: &Vec<Array>| scalar(p, x, seed))(x);
+        sound(make_jaxpr(pulled)(x))?;
+        let traced = jit(pulled)(x)?;
+        let direct = pulled(x)?;
+        for (a, b) in traced.iter().zip(&direct) {
+            agree!("jit of grad", &dense(a), &dense(b), 1e-9);
+        }
+    }
+    Ok(Holds)
+}
+
+/// Where there is no forward derivative, differences are what reverse ones are compared with.
+fn backward(m: &Made, seed: u64) -> Result<Verdict> {
+    let (p, x) = (&m.program, &m.x);
+    let t = directions(x, seed);
+    let along = |h| Ok(vec![scalar(p, &stepped(x, &t, h), seed)?]);
+    let Some(numeric) = finite_difference(along)? else {
+        return Ok(Inconclusive);
+    };
+    let g = grad(|x: &Vec<Array>| scalar(p, x, seed))(x)?;
+    let g: Vec<Array> = g.iter().map(dense).collect();
+    agree!(
+        "grad against finite differences",
+        &inner(&g, &t),
+        &numeric[0],
+        2e-6
+    );
+    Ok(Holds)
+}
+
+fn second_order(m: &Made, seed: u64) -> Result<Verdict> {
+    let (p, x) = (&m.program, &m.x);
+    let t = directions(x, seed);
     let slope = |x: &Vec<Array>| -> Result<Array> {
         let g = grad(|x: &Vec<Array>| scalar(p, x, seed))(x)?;
-        Ok(g.iter()
-            .zip(&t)
-            .fold(Array::scalar(0.0f64), |s, (g, t)| s + (g * t).sum(())))
+        Ok(inner(&g, &t))
     };
-    let Some(numeric) = finite_difference(|h| slope(&stepped(&x, &t, h)))? else {
-        return Ok(Verdict::Inconclusive);
+    let Some(numeric) = finite_difference(|h| Ok(vec![slope(&stepped(x, &t, h))?]))? else {
+        return Ok(Inconclusive);
     };
-    let (_, curvature) = jvp(slope, (&x,), (&t,))?;
-    let curvature = if curvature.is_symbolic_zero() {
-        Array::scalar(0.0f64)
-    } else {
-        curvature
-    };
-    match agree("forward over reverse", &curvature, &numeric, 1e-5)? {
-        Verdict::Holds => {}
-        other => return Ok(other),
-    }
-    let twice = grad(slope)(&x)?;
-    let twice = twice
-        .iter()
-        .zip(&t)
-        .fold(Array::scalar(0.0f64), |s, (g, t)| s + (g * t).sum(()));
-    agree("reverse over reverse", &twice, &curvature, 1e-8)
+    let (_, curvature) = jvp(slope, (x,), (&t,))?;
+    let curvature = dense(&curvature);
+    agree!("forward over reverse", &curvature, &numeric[0], 2e-5);
+    let twice = grad(slope)(x)?;
+    let twice: Vec<Array> = twice.iter().map(dense).collect();
+    agree!("reverse over reverse", &inner(&twice, &t), &curvature, 1e-8);
+    Ok(Holds)
 }
 
-fn batched(p: &Program, x: &[Array], seed: u64) -> Result<Verdict> {
+fn batched(m: &Made, seed: u64) -> Result<Verdict> {
+    let (p, x) = (&m.program, &m.x);
     let mut r = Rng(seed ^ 0xBA7C);
     let n = 1 + r.below(3);
     // Some inputs have a batch axis, somewhere; the first one always has.
     let axes: Vec<Option<usize>> = (0..x.len())
         .map(|i| (i == 0 || r.chance(0.6)).then(|| r.below(x[i].ndim() + 1)))
         .collect();
-    let xs: Vec<Array> = x
-        .iter()
-        .zip(&axes)
-        .map(|(x, d)| match d {
-            None => x.clone(),
-            Some(d) => {
-                let mut s = x.shape().to_vec();
-                s.insert(*d, n);
-                random_array(&mut r, &s)
-            }
-        })
-        .collect();
-    let of = axes.clone();
+    let mut examples = vec![x.clone(); n];
+    let mut xs = vec![];
+    for (i, d) in axes.iter().enumerate() {
+        let Some(d) = d else {
+            xs.push(x[i].clone());
+            continue;
+        };
+        let each: Vec<Array> = (0..n)
+            .map(|_| Ok(random_of(&mut r, &x[i].aval()?, Numbers::Small)))
+            .collect::<Result<_>>()?;
+        xs.push(numpy::stack(&each, *d as i32));
+        for (e, x) in examples.iter_mut().zip(each) {
+            e[i] = x;
+        }
+    }
     let axis = move |path: &str| {
         let i: usize = path.trim_matches(['[', ']']).parse().ok()?;
-        Some(*of.get(i)?.as_ref()? as i32)
+        Some(*axes.get(i)?.as_ref()? as i32)
     };
-    let all = vmap(|x: &Vec<Array>| p.run(x)).in_axes((quaxide::transform::by_path(axis),))(&xs)?;
-    let shape = p.run(x).shape();
-    let size: usize = shape.iter().product();
-    let flat = all.to_f64_vec()?;
-    for k in 0..n {
-        let one: Vec<Array> = xs
-            .iter()
-            .zip(&axes)
-            .map(|(x, d)| match d {
-                None => x.clone(),
-                Some(d) => example(x, *d, k),
-            })
-            .collect();
-        let wanted = p.run(&one);
-        let got = Array::new(&shape, flat[k * size..(k + 1) * size].to_vec());
-        match agree(
-            &format!("vmap against a loop, example {k}"),
-            &got,
-            &wanted,
-            1e-12,
-        )? {
-            Verdict::Holds => {}
-            other => return Ok(other),
+    let run = |x: &Vec<Array>| p.run(x);
+    let mapped = vmap(run).in_axes((by_path(axis),));
+    let all = mapped(&xs)?;
+    for (k, example) in examples.iter().enumerate() {
+        for ((ys, y), precision) in all.iter().zip(oracle(p, example)?).zip(&m.precision) {
+            let what = format!("vmap against a loop, example {k}");
+            agree!(&what, &slice(ys, k), &y, tolerance(*precision));
         }
     }
-    Ok(Verdict::Holds)
-}
-
-/// Example `k` of a batch, by its elements.
-fn example(x: &Array, axis: usize, k: usize) -> Array {
-    let mut order: Vec<usize> = (0..x.ndim()).filter(|i| *i != axis).collect();
-    order.insert(0, axis);
-    let front = x.transpose(&order);
-    let shape = front.shape()[1..].to_vec();
-    let size: usize = shape.iter().product();
-    let all = front.to_vec::<f64>().unwrap_or_default();
-    Array::new(shape, all[k * size..(k + 1) * size].to_vec())
-}
-
-fn interpreters(p: &Program, x: &[Array], _: u64) -> Result<Verdict> {
-    let x = x.to_vec();
-    for dtype in [DType::F64, DType::F32] {
-        let x: Vec<Array> = x.iter().map(|x| x.astype(dtype)).collect();
-        let program = make_jaxpr(|x: &Vec<Array>| p.run(x))(&x)?;
-        program.check()?;
-        let args = x.iter().filter_map(|x| x.buffer().cloned()).collect();
-        let slow = reference::run(&program, args)?;
-        let slow: Vec<f64> = match slow.first() {
-            Some(b) if dtype == DType::F64 => b.to_vec::<f64>()?,
-            Some(b) => b.to_vec::<f32>()?.into_iter().map(f64::from).collect(),
-            None => vec![],
-        };
-        let fast = jit(|x: &Vec<Array>| p.run(x))(&x)?;
-        let slow = Array::new(fast.shape(), slow).astype(dtype);
-        let tolerance = if dtype == DType::F64 { 1e-12 } else { 2e-5 };
-        match agree(
-            &format!("compiled against reference in {dtype}"),
-            &fast,
-            &slow,
-            tolerance,
-        )? {
-            Verdict::Holds => {}
-            other => return Ok(other),
-        }
+    if seed % 4 == 0 {
+        sound(make_jaxpr(|x: &Vec<Array>| mapped(x))(&xs))?;
     }
-    Ok(Verdict::Holds)
+    Ok(Holds)
 }
 
-/// One input of at least two axes as a LoRA value: the program gives what it gives on the merged array, gradients too, or (where
-/// the sum must not be formed) is refused.
-fn adapted(p: &Program, x: &[Array], seed: u64) -> Result<Verdict> {
-    let mut r = Rng(seed ^ 0x10BA);
-    let Some(at) = (0..x.len()).find(|i| x[*i].ndim() >= 2 && x[*i].size() > 0) else {
-        return Ok(Verdict::Holds);
-    };
-    let shape = x[at].shape().to_vec();
+fn interpreters(m: &Made, _: u64) -> Result<Verdict> {
+    let (p, x) = (&m.program, &m.x);
+    let run = |x: &Vec<Array>| p.run(x);
+    let program = make_jaxpr(run)(x)?;
+    sound(Ok(program.clone()))?;
+    let args = x.iter().filter_map(|x| x.buffer().cloned()).collect();
+    let slow = reference::run(&program, args)?;
+    let fast = jit(run)(x)?;
+    let eager = p.run(x)?;
+    let meaning = oracle(p, x)?;
+    for (i, fast) in fast.iter().enumerate() {
+        let t = tolerance(m.precision[i]);
+        let slow = Array::from(slow[i].clone());
+        agree!("compiled against reference", fast, &slow, t);
+        agree!("compiled against eager", fast, &eager[i], t);
+        agree!(
+            "compiled against the independent interpreter",
+            fast,
+            &meaning[i],
+            t
+        );
+    }
+    Ok(Holds)
+}
+
+/// A LoRA value of this shape, and the three arrays that it is made of.
+fn adapter(r: &mut Rng, shape: &[usize]) -> Result<LoraArray> {
     let (lead, own) = shape.split_at(shape.len() - 2);
     let rank = 1 + r.below(2);
-    let part = |r: &mut Rng, n: usize, m: usize| random_array(r, &[lead, &[n, m]].concat());
-    let w = part(&mut r, own[0], own[1]);
-    let (a, b) = (part(&mut r, own[0], rank), part(&mut r, rank, own[1]));
+    let mut part = |n: usize, m: usize| random_array(r, &[lead, &[n, m]].concat());
+    let (w, a, b) = (part(own[0], own[1]), part(own[0], rank), part(rank, own[1]));
     let mut value = LoraArray::from_parts(w, a, b)?;
     value.stop_gradient = r.chance(0.5);
     value.allow_materialise = r.chance(0.5);
-    let with = |v: Array| -> Vec<Array> {
-        let mut all = x.to_vec();
-        all[at] = v;
-        all
-    };
-    let f = |x: &Vec<Array>| scalar(p, x, seed);
-    let outcome = grad(quaxify(f))(&with(Array::from_value(value.clone())));
-    let g = match outcome {
-        Err(e) if e.kind() == quaxide::ErrorKind::Refused && !value.allow_materialise => {
-            return Ok(Verdict::Holds);
+    Ok(value)
+}
+
+/// Inputs of at least two axes as LoRA values: the program gives what it gives on the merged arrays, gradients too, or (where the
+/// sum must not be formed) is refused.
+fn adapted(m: &Made, seed: u64) -> Result<Verdict> {
+    let (p, x) = (&m.program, &m.x);
+    let mut r = Rng(seed ^ 0x10BA);
+    let mut with = x.clone();
+    let mut parts: Vec<Option<(Array, Array, Array)>> = vec![None; x.len()];
+    let mut strict = false;
+    for i in 0..x.len() {
+        let fits = x[i].dtype()? == DType::F64 && x[i].ndim() >= 2 && x[i].size() > 0;
+        let chosen = r.chance(0.8) || parts.iter().all(Option::is_none);
+        if fits && chosen {
+            let value = adapter(&mut r, &x[i].shape())?;
+            strict |= !value.allow_materialise;
+            parts[i] = Some((value.w.clone(), value.a.clone(), value.b.clone()));
+            with[i] = Array::from_value(value);
         }
-        // A carry that starts as a value and becomes an array is refused.
-        Err(e) if e.message().contains("must keep its type") => return Ok(Verdict::Inconclusive),
+    }
+    if parts.iter().all(Option::is_none) {
+        return Ok(Holds);
+    }
+    let f = |x: &Vec<Array>| scalar(p, x, seed);
+    let g = match grad(quaxify(f))(&with) {
+        Err(e) if e.kind() == quaxide::ErrorKind::Refused && strict => return Ok(Holds),
+        // A carry that starts as a value and becomes an array that is not its definition is refused.
+        Err(e) if e.message().contains("must keep its type") => return Ok(Inconclusive),
         outcome => outcome?,
     };
-    let merged = |l: &(Array, Array, Array)| -> Result<Array> {
-        let v = LoraArray::from_parts(l.0.clone(), l.1.clone(), l.2.clone())?;
-        Ok(f(&with(ArrayValue::materialise(&v)?)))
+    let merged = |l: &Vec<Option<(Array, Array, Array)>>| -> Result<Array> {
+        let mut all = x.clone();
+        for (x, l) in all.iter_mut().zip(l) {
+            if let Some((w, a, b)) = l {
+                let mut v = LoraArray::from_parts(w.clone(), a.clone(), b.clone())?;
+                v.stop_gradient = false;
+                *x = ArrayValue::materialise(&v)?;
+            }
+        }
+        f(&all)
     };
-    let dense = grad(merged)(&(value.w.clone(), value.a.clone(), value.b.clone()))?;
-    let found = g[at]
-        .value::<LoraArray>()
-        .ok_or_else(|| Error::tree("no gradient of the value"))?;
-    for (what, one, other) in [("da", &found.a, &dense.1), ("db", &found.b, &dense.2)] {
-        match agree(&format!("LoRA, {what}"), one, other, 1e-9)? {
-            Verdict::Holds => {}
-            other => return Ok(other),
+    let expected = grad(merged)(&parts)?;
+    for (i, e) in expected.iter().enumerate() {
+        let Some((dw, da, db)) = e else {
+            continue;
+        };
+        let found = g[i].value::<LoraArray>();
+        let found = found.ok_or_else(|| Error::tree("no gradient of the value"))?;
+        agree!("LoRA, da", &dense(&found.a), &dense(da), 1e-9);
+        agree!("LoRA, db", &dense(&found.b), &dense(db), 1e-9);
+        if !found.stop_gradient {
+            agree!("LoRA, dw", &dense(&found.w), &dense(dw), 1e-9);
+        } else if !found.w.is_symbolic_zero() {
+            return Ok(Fails("a frozen weight has a gradient".into()));
         }
     }
-    if value.stop_gradient && !found.w.is_symbolic_zero() {
-        return Ok(Verdict::Fails("a frozen weight has a gradient".into()));
+    Ok(Holds)
+}
+
+/// A property, on how many programs of which kind it is checked in an ordinary run.
+struct Row {
+    name: &'static str,
+    programs: u64,
+    options: Options,
+    property: Property,
+}
+
+const fn row(name: &'static str, programs: u64, options: Options, property: Property) -> Row {
+    Row {
+        name,
+        programs,
+        options,
+        property,
     }
-    Ok(Verdict::Holds)
 }
 
-#[test]
-fn a_lora_value_is_what_it_equals() {
-    check("lora", count(1000), ANY, |p, x, s| {
-        verdict(adapted(p, x, s))
-    });
+const ROWS: [Row; 9] = [
+    row("lora", 1000, LORA, adapted),
+    row("forward", 1500, SMOOTH, forward),
+    row("rough", 1000, ROUGH, forward),
+    row("reverse", 1500, REVERSE, reverse),
+    row("backward", 500, BACKWARD, backward),
+    row("second order", 1000, TWICE, second_order),
+    row("vmap", 1500, ANY, batched),
+    row("interpreters", 1000, ANY, interpreters),
+    row("odd numbers", 1000, ODD, interpreters),
+];
+
+fn run(name: &str) {
+    let row = ROWS.iter().find(|r| r.name == name);
+    let row = row.unwrap_or_else(|| panic!("no property `{name}`"));
+    check(row.name, count(row.programs), row.options, row.property);
 }
 
-#[test]
-fn forward_derivatives_are_finite_differences() {
-    check("forward", count(2000), SMOOTH, |p, x, s| {
-        verdict(forward(p, x, s))
-    });
+macro_rules! properties {
+    ($($test:ident $name:literal)*) => {$(
+        #[test]
+        fn $test() {
+            run($name);
+        }
+    )*};
+}
+properties! {
+    a_lora_value_is_what_it_equals "lora"
+    forward_derivatives_are_finite_differences "forward"
+    rough_functions_too "rough"
+    reverse_derivatives_are_forward_ones "reverse"
+    custom_reverse_derivatives_are_finite_differences "backward"
+    second_derivatives_are_finite_differences "second order"
+    vmap_is_a_loop "vmap"
+    compiled_is_reference "interpreters"
+    odd_numbers_too "odd numbers"
 }
 
+/// Every primitive occurs in the programs of an ordinary run: one that is new fails this test until the generator makes it.
 #[test]
-fn rough_functions_too() {
-    check("rough", count(1000), ANY, |p, x, s| {
-        verdict(forward(p, x, s))
-    });
+fn every_primitive_is_generated() {
+    let mut seen: BTreeMap<String, u64> = BTreeMap::new();
+    let mut kinds: BTreeMap<&'static str, u64> = BTreeMap::new();
+    for row in &ROWS {
+        for seed in 1..=row.programs / 2 {
+            generate(seed, row.options)
+                .program
+                .names(&mut |name, step| {
+                    *seen.entry(name.to_string()).or_default() += 1;
+                    if let Step::Op(op, _) = step {
+                        *kinds.entry(op.kind()).or_default() += 1;
+                    }
+                });
+        }
+    }
+    if std::env::var("QUAXIDE_TRACE").is_ok() {
+        eprintln!("{seen:#?}");
+    }
+    let calls = [
+        ("jit", "Jit"),
+        ("remat2", "Checkpoint"),
+        ("custom_jvp_call", "CustomJvp"),
+        ("custom_vjp_call", "CustomVjp"),
+        ("scan", "Scan"),
+        ("while", "While"),
+        ("cond", "Cond"),
+    ];
+    let made = |name: &str| {
+        let call = calls.iter().find(|c| c.0 == name || c.1 == name);
+        let name = call.map_or(name, |c| c.1);
+        seen.get(name).or(kinds.get(name)).copied().unwrap_or(0)
+    };
+    let few: Vec<String> = primitives()
+        .iter()
+        .map(String::as_str)
+        .chain(op::Op::KINDS.iter().copied())
+        // What only a transformation makes, out of the others: of the calls of `custom_vjp`, and of array-ish values.
+        .filter(|name| !["component", "Component", "CustomLinear", "custom_lin"].contains(name))
+        .filter(|name| made(name) < 5)
+        .map(|name| format!("{name}: {}", made(name)))
+        .collect();
+    assert!(
+        few.is_empty(),
+        "in how many steps these primitives occur: {few:#?}"
+    );
 }
 
-#[test]
-fn reverse_derivatives_are_forward_ones() {
-    check("reverse", count(2000), ANY, |p, x, s| {
-        verdict(reverse(p, x, s))
-    });
-}
-
-#[test]
-fn second_derivatives_are_finite_differences() {
-    check("second order", count(1000), SMOOTH, |p, x, s| {
-        verdict(second_order(p, x, s))
-    });
-}
-
-#[test]
-fn vmap_is_a_loop() {
-    check("vmap", count(2000), ANY, |p, x, s| {
-        verdict(batched(p, x, s))
-    });
-}
-
-#[test]
-fn compiled_is_reference() {
-    check("interpreters", count(2000), ANY, |p, x, s| {
-        verdict(interpreters(p, x, s))
-    });
+/// The names of all primitives: those of the tokens by which rules mean them.
+fn primitives() -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    let mut folders = vec![std::path::PathBuf::from(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/src/trace/op"
+    ))];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder)
+            .expect("the primitives' sources")
+            .flatten()
+        {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = std::fs::read_to_string(path).expect("a source file");
+            // `Prim::new("sin")`, or `SIN = "sin";` in a list of tokens.
+            for (before, rest) in text.match_indices('"').map(|(i, _)| text.split_at(i)) {
+                let quoted = rest[1..].split('"').next().unwrap_or_default();
+                let constant = before.trim_end_matches(" = ");
+                let constant = constant
+                    .rsplit(|c: char| !(c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_'));
+                let listed = before.ends_with(" = ")
+                    && constant.into_iter().next().is_some_and(|c| c.len() > 1);
+                if before.ends_with("Prim::new(") || listed {
+                    names.insert(quoted.to_string());
+                }
+            }
+        }
+    }
+    assert!(names.len() > 100, "{names:?}");
+    names
 }

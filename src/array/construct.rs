@@ -152,6 +152,13 @@ macro_rules! from_number {
 }
 from_number!(bool i32 i64 u32 usize f32 f64);
 
+/// The array of a buffer, shared with whoever else holds it: what [`Array::buffer`] gives, back.
+impl From<Arc<Buffer>> for Array {
+    fn from(b: Arc<Buffer>) -> Array {
+        Array::from_shared(b)
+    }
+}
+
 impl<T: Stored> From<Vec<T>> for Array {
     fn from(v: Vec<T>) -> Array {
         Array::new([v.len()], v)

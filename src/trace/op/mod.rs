@@ -324,6 +324,16 @@ macro_rules! ops {
             }
         }
         impl Op {
+            /// The kinds of primitives that there are, by the names of their types; one kind may have several primitives.
+            pub const KINDS: &'static [&'static str] = &[$(stringify!($Flat),)* $(stringify!($Boxed),)*];
+            /// Of which kind it is.
+            pub fn kind(&self) -> &'static str {
+                match self {
+                    $(Op::$Flat(_) => stringify!($Flat),)*
+                    $(Op::$Boxed(_) => stringify!($Boxed),)*
+                    Op::Custom(_) => "Custom",
+                }
+            }
             /// The parameters, if they are a `P`.
             pub fn get<P: 'static>(&self) -> Option<&P> {
                 let any: &dyn Any = match self {

@@ -751,7 +751,12 @@ impl Primitive for Clamp {
         Err(not_linear(self.name()))
     }
     fn batch(&self, x: &[Array], d: &[Option<usize>], axis: &BatchAxis) -> Result<Batched> {
-        batch_elementwise((*self).into(), x, d, axis)
+        let [low, x, high] = operands(self.name(), x)?;
+        let [l, d, h] = operands(self.name(), d)?;
+        // The array is what has the result's shape: it is as batched as its bounds are.
+        let x = batch_to_front(x, *d, axis.size);
+        let (x, d) = ([low.clone(), x, high.clone()], [*l, Some(0), *h]);
+        batch_elementwise((*self).into(), &x, &d, axis)
     }
     opaque!();
 }

@@ -159,15 +159,31 @@ impl Window {
     fn patches(&self, x: &Array, fill: Scalar) -> Result<Array> {
         let a = x.aval()?;
         let counts = self.counts(&a.shape);
-        let places = self.places(&a.shape);
+        let get = |d: &Dims, i: usize| d.get(i).copied().unwrap_or(1) as i64;
+        let rank = counts.len();
+        // Computed, not captured: a rule may run within a program inside an equation, which holds no arrays.
+        let mut all = counts.clone();
+        all.extend_from_slice(&self.window_dimensions);
+        let mut places = Array::zeros(&all, DType::I64);
+        let mut inside = Array::ones(&all, DType::Bool);
+        for (i, n) in a.shape.iter().enumerate() {
+            let low = self.padding.get(i).map_or(0, |p| p.0) as i64;
+            let window = Array::iota(&all, i, DType::I64) * get(&self.window_strides, i);
+            let within = Array::iota(&all, rank + i, DType::I64) * get(&self.window_dilation, i);
+            let at = window + within - low;
+            let base = get(&self.base_dilation, i);
+            let divisor = Array::from_scalar(base.into(), DType::I64, false);
+            let place = bind(Binary::Div, &[&at, &divisor]);
+            inside = inside & at.ge(0) & (&at - &place * base).eq(0) & place.lt(*n as i64);
+            places = places * *n as i64 + place;
+        }
         let mut shape = counts;
         shape.push(size_of(&self.window_dimensions));
+        if a.size() == 0 {
+            return Ok(Array::full(shape, fill, a.dtype));
+        }
         shape.push(1);
-        let places: Vec<i64> = places
-            .into_iter()
-            .flatten()
-            .map(|p| p.map_or(-1, |p| p as i64))
-            .collect();
+        let places = inside.select(places, -1i64).reshape(shape);
         let numbers = GatherDimensionNumbers {
             collapsed_slice_dims: smallvec![0],
             start_index_map: smallvec![0],
@@ -177,7 +193,6 @@ impl Window {
             fill_value: Some(fill),
             ..Gather::new(numbers, [1].as_slice()).mode(GatherScatterMode::FillOrDrop)
         };
-        let places = Array::new(shape, places);
         Ok(bind(gather, &[&x.reshape([a.size()]), &places]))
     }
 

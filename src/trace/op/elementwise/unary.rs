@@ -162,7 +162,8 @@ impl Unary {
             Abs => t * x.sign(),
             Real => t.real(),
             Imag => t.imag(),
-            Conj => t.conj(),
+            // Of a real number, too, it is complex.
+            Conj => bind(Conj, &[t]),
             Erf => t * (2.0 / std::f64::consts::PI.sqrt() * (-x.square()).exp()),
             Erfc => t * (-2.0 / std::f64::consts::PI.sqrt() * (-x.square()).exp()),
             ErfInv => t * (std::f64::consts::PI.sqrt() / 2.0 * y.square().exp()),

@@ -1,0 +1,77 @@
+//! What random programs have found, each as the smallest program that failed.
+
+mod support;
+
+use quaxide::{
+    op::{self, Padding, ReduceWindow, Unary, Window, WindowReducer},
+    prelude::*,
+    trace::bind,
+};
+use smallvec::smallvec;
+use support::check::{check_grads, check_vmap, noises};
+
+/// The complex conjugate of a real number is complex, and so is its tangent.
+#[test]
+fn conj_of_real_numbers_has_complex_tangents() {
+    let x = noises(&[3], 1);
+    let (y, dy) = jvp(|x: &Array| bind(Unary::Conj, &[x]), (&x,), (&x,)).unwrap();
+    assert_eq!(y.aval().unwrap(), dy.aval().unwrap());
+    check_grads("conj", |x| bind(Unary::Conj, &[&x[0]]), &[x], 1);
+}
+
+/// Bounds that differ between examples, around an array that does not.
+#[test]
+fn clamp_between_mapped_bounds() {
+    let f = |x: &[Array]| bind(op::Clamp, &[&x[0], &x[1], &x[2]]);
+    let [low, x, high] = [-0.5, 0.25, 0.5].map(Array::scalar::<f64>);
+    check_vmap("clamp", f, &[low, x.clone(), high]);
+    let wide = [
+        noises(&[2], 1) - 1.0,
+        noises(&[2], 2),
+        noises(&[2], 3) + 1.0,
+    ];
+    check_vmap("clamp", f, &wide);
+    check_vmap("clamp", f, &[Array::scalar(-0.5), noises(&[2], 4), x]);
+}
+
+/// The derivative of a dilated window captured an array, which programs within equations must not.
+#[test]
+fn windows_inside_a_scan() {
+    for reducer in [WindowReducer::Max, WindowReducer::Min, WindowReducer::Prod] {
+        let mut window = Window::new([1, 2].as_slice(), [2, 1].as_slice());
+        window.base_dilation = [1, 2].as_slice().into();
+        window.window_dilation = [2, 2].as_slice().into();
+        window.padding = smallvec![(0, 0), (1, 1)];
+        let op = ReduceWindow { reducer, window };
+        let pool = move |x: &[Array]| {
+            let step = |c: &Array, x: &Array| (c + bind(op.clone(), &[x]).max(()), c.clone());
+            let result = scan(step, &Array::scalar(0.0f64), &x[0]);
+            result.map_or_else(Array::error, |(c, ys)| c + ys.sum(()))
+        };
+        // No window is without an element.
+        let x = (noises(&[2, 3, 3], 7) + 1.5).square();
+        if reducer == WindowReducer::Prod {
+            check_grads("pool in scan", pool.clone(), std::slice::from_ref(&x), 2);
+            check_vmap("pool in scan", pool, &[x]);
+        } else {
+            let program =
+                make_jaxpr(|x: &Array| grad(|x: &Array| pool(std::slice::from_ref(x)))(x))(&x);
+            program.unwrap().check().unwrap();
+        }
+    }
+}
+
+/// There is nothing to gather from an array without elements.
+#[test]
+fn windows_over_nothing() {
+    let mut window = Window::new([1].as_slice(), [1].as_slice());
+    window.padding = Padding::from_elem((1, 0), 1);
+    let op = ReduceWindow {
+        reducer: WindowReducer::Prod,
+        window,
+    };
+    let x = Array::zeros([0], DType::F64);
+    let (y, dy) = jvp(|x: &Array| bind(op.clone(), &[x]), (&x,), (&x,)).unwrap();
+    assert_eq!(y.to_vec::<f64>().unwrap(), [1.0]);
+    assert_eq!(dy.to_vec::<f64>().unwrap(), [0.0]);
+}
