@@ -248,7 +248,7 @@ fn forward(m: &Made, seed: u64) -> Result<Verdict> {
             agree!("jvp against finite differences", &dense(dy), n, 2e-6);
         }
     }
-    if seed % 4 == 0 {
+    if seed.is_multiple_of(4) {
         let pushed = |x: &Vec<Array>, t: &Vec<Array>| jvp(f, (x,), (t,));
         sound(make_jaxpr(pushed)(x, &t))?;
         let (_, map) = linearize(f, (x,))?;
@@ -273,7 +273,7 @@ fn reverse(m: &Made, seed: u64) -> Result<Verdict> {
     let dy: Vec<Array> = dy.iter().map(dense).collect();
     let g: Vec<Array> = g.iter().map(dense).collect();
     agree!("vjp against jvp", &inner(&g, &t), &inner(&u, &dy), 1e-9);
-    if seed % 4 == 0 {
+    if seed.is_multiple_of(4) {
         let pulled = |x: &Vec<Array>| grad(|x: &Vec<Array>| scalar(p, x, seed))(x);
         sound(make_jaxpr(pulled)(x))?;
         let traced = jit(pulled)(x)?;
@@ -359,7 +359,7 @@ fn batched(m: &Made, seed: u64) -> Result<Verdict> {
             agree!(&what, &slice(ys, k), &y, tolerance(*precision));
         }
     }
-    if seed % 4 == 0 {
+    if seed.is_multiple_of(4) {
         sound(make_jaxpr(|x: &Vec<Array>| mapped(x))(&xs))?;
     }
     Ok(Holds)

@@ -43,6 +43,14 @@ const UNARY: &[(Unary, Takes, Domain)] = &[
         Takes::Float,
         All,
     ),
+    (
+        Unary::ReducePrecision {
+            exponent_bits: 5,
+            mantissa_bits: 7,
+        },
+        Takes::Float,
+        All,
+    ),
     (Unary::IsFinite, Takes::Float, All),
     (Unary::Exp, Takes::Inexact, All),
     (Unary::Exp2, Takes::Inexact, All),
@@ -171,6 +179,10 @@ const BINARY: &[(Binary, Takes)] = &[
     (Binary::ShiftLeft, Takes::Integer),
     (Binary::ShiftRightLogical, Takes::Integer),
     (Binary::ShiftRightArithmetic, Takes::Integer),
+    (Binary::Mulhi, Takes::Integer),
+    (Binary::EqTo, Takes::Float),
+    (Binary::LeTo, Takes::Float),
+    (Binary::LtTo, Takes::Float),
     (Binary::Eq, Takes::Number),
     (Binary::Ne, Takes::Bits),
     (Binary::Lt, Takes::Number),
@@ -234,7 +246,15 @@ pub fn binary(g: &mut Grow<'_>) -> Option<()> {
 
 /// What is neither unary nor binary.
 pub fn other(g: &mut Grow<'_>) -> Option<()> {
-    match g.r.below(7) {
+    match g.r.below(10) {
+        7 => {
+            let x = g.pick(|_| true)?;
+            if g.r.chance(0.5) {
+                return g.op(op::Copied, &[x]).map(drop);
+            }
+            let y = g.pick(|_| true)?;
+            g.ops(op::OptimizationBarrier, &[x, y]).map(drop)
+        }
         0 => {
             let x = operand(g, Takes::Number)?;
             let low = if g.dtype(x).is_inexact() { -2 } else { 0 };
@@ -281,14 +301,14 @@ pub fn other(g: &mut Grow<'_>) -> Option<()> {
             let x = g.pick(|_| true)?;
             g.op(op::StopGradient, &[x]).map(drop)
         }
-        4 => {
+        4 | 8 | 9 => {
             let x = operand(g, Takes::Float)?;
             let x = moved(g, x, AboveOne)?;
             let y = partner(g, x);
             let y = moved(g, y, Positive)?;
             match g.r.below(5) {
-                0 | 4 => g.op(Special::Zeta, &[x, y]).map(drop),
-                1 => {
+                0 => g.op(Special::Zeta, &[x, y]).map(drop),
+                1 | 4 => {
                     let n = g.number(1.0, g.dtype(x));
                     g.op(Special::Polygamma, &[n, x]).map(drop)
                 }

@@ -2,7 +2,7 @@
 
 use super::grow::Grow;
 use quaxide::{
-    op::{self, Binary, Linalg, TriangularSolve, Unary},
+    op::{self, Binary, FftType, Linalg, RandomAlgorithm, RngBitGenerator, TriangularSolve, Unary},
     prelude::*,
 };
 
@@ -67,7 +67,41 @@ fn hermitian(g: &mut Grow<'_>, x: usize) -> Option<usize> {
     g.op(Binary::Mul, &[sum, half])
 }
 
+/// Fourier transforms.
+fn fft(g: &mut Grow<'_>) -> Option<()> {
+    let fits = |v: &super::grow::Value| {
+        let d = v.dtype();
+        v.ndim() > 0 && (d.is_complex() || matches!(d, DType::F32 | DType::F64))
+    };
+    let x = g.pick(fits)?;
+    let s = g.shape(x);
+    let k = 1 + g.r.below(s.len());
+    let mut fft_lengths: Vec<usize> = s[s.len() - k..].to_vec();
+    let fft_type = if !g.dtype(x).is_complex() {
+        FftType::Rfft
+    } else {
+        *g.r.choose(&[FftType::Fft, FftType::Ifft, FftType::Irfft])?
+    };
+    if fft_type == FftType::Irfft {
+        // Half of a spectrum, of an even or an odd number of elements.
+        let last = fft_lengths.last_mut()?;
+        *last = (2 * *last).checked_sub(1 + g.r.below(2))?;
+    }
+    if fft_lengths.contains(&0) {
+        return None;
+    }
+    let fft_lengths = fft_lengths.into();
+    let op = op::Fft {
+        fft_type,
+        fft_lengths,
+    };
+    g.op(op, &[x]).map(drop)
+}
+
 pub fn linalg(g: &mut Grow<'_>) -> Option<()> {
+    if g.r.chance(0.25) {
+        return fft(g);
+    }
     let square = !matches!(g.r.below(2), 0);
     let choice = if square {
         g.r.below(3)
@@ -141,6 +175,22 @@ pub fn random(g: &mut Grow<'_>) -> Option<()> {
         Some(x) => x,
         None => g.random(shape, DType::U32),
     };
+    if g.r.chance(0.2) {
+        let state = words(g, &[4]);
+        let algorithm = *g.r.choose(&[
+            RandomAlgorithm::Default,
+            RandomAlgorithm::ThreeFry,
+            RandomAlgorithm::Philox,
+        ])?;
+        let op = RngBitGenerator {
+            algorithm,
+            dtype: *g
+                .r
+                .choose(&[DType::U8, DType::U16, DType::U32, DType::U64])?,
+            shape: shape.into(),
+        };
+        return g.ops(op, &[state]).map(drop);
+    }
     if g.r.chance(0.5) {
         let (a, b) = (words(g, &[]), words(g, &[]));
         let (x, y) = (words(g, &shape), words(g, &shape));

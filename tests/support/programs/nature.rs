@@ -44,14 +44,14 @@ pub fn nature(op: &Op, x: &[Aval]) -> Nature {
     };
     match op {
         Op::Unary(u) => match u {
-            Floor | Ceil | Round(_) | IsFinite | Sign => JUMP,
+            Floor | Ceil | Round(_) | IsFinite | Sign | ReducePrecision { .. } => JUMP,
             Abs => KINK,
             Log | Log1p | Sqrt | Rsqrt | Asin | Acos | Atan | Asinh | Acosh | Atanh => branches,
             _ => SMOOTH,
         },
         Op::Binary(b) => match b {
             Max | Min => KINK,
-            Rem | Nextafter | Eq | Ne | Lt | Le | Gt | Ge => JUMP,
+            Rem | Nextafter | Eq | Ne | Lt | Le | Gt | Ge | EqTo | LeTo | LtTo => JUMP,
             Pow => branches,
             Atan2 => Nature {
                 steady: false,
@@ -65,7 +65,7 @@ pub fn nature(op: &Op, x: &[Aval]) -> Nature {
             op::Reducer::Max | op::Reducer::Min => KINK,
             _ => JUMP,
         },
-        Op::DotGeneral(_) | Op::ConvGeneralDilated(_) | Op::Special(_) => SUM,
+        Op::DotGeneral(_) | Op::ConvGeneralDilated(_) | Op::Special(_) | Op::Fft(_) => SUM,
         Op::Cumulative(p) => match p.kind {
             op::CumulativeKind::Max | op::CumulativeKind::Min => KINK,
             _ => SUM,
@@ -116,6 +116,13 @@ pub fn nature(op: &Op, x: &[Aval]) -> Nature {
         | Op::Rev(_)
         | Op::Gather(_)
         | Op::Threefry2x32(_)
+        | Op::RngBitGenerator(_)
+        | Op::Copied(_)
+        | Op::OptimizationBarrier(_)
+        | Op::SplitAlong(_)
+        | Op::Stack(_)
+        | Op::Unstack(_)
+        | Op::Tile(_)
         | Op::AxisIndex(_) => SMOOTH,
         _ => Nature {
             rounds: true,
@@ -129,7 +136,7 @@ pub fn is_constant(op: &Op, operand: usize, x: &[Aval], orders: usize) -> bool {
     let shape = |i: usize| x.get(i).map(|a| a.shape.to_vec()).unwrap_or_default();
     match op {
         Op::StopGradient(_) | Op::BitcastConvertType(_) | Op::RandomGamma(_) => true,
-        Op::Binary(op::Binary::Nextafter) => true,
+        Op::Binary(op::Binary::Nextafter) | Op::Unary(op::Unary::ReducePrecision { .. }) => true,
         Op::Binary(op::Binary::Igamma | op::Binary::Igammac) => operand == 0 && orders > 1,
         Op::Special(p) => match p.name() {
             "igamma_grad_a" | "random_gamma_grad" => true,

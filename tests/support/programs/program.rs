@@ -211,16 +211,18 @@ fn call(how: &Call, programs: &[Program], x: Vec<Array>) -> Result<Vec<Array>> {
             let [init, constants] = &parts(&x, &[*carry])[..] else {
                 return Err(Error::internal("parts"));
             };
-            let body =
-                |i: &Array, c: &Vec<Array>| p.run(&[&[i.clone()], &c[..], &constants[..]].concat());
+            let body = |i: &Array, c: &Vec<Array>| {
+                p.run(&[std::slice::from_ref(i), &c[..], &constants[..]].concat())
+            };
             fori_loop(0, *steps as i32, body, init)
         }
         Call::While { carry } => {
             let [limit, init, constants] = &parts(&x, &[1, *carry])[..] else {
                 return Err(Error::internal("parts"));
             };
-            let all =
-                |(i, c): &(Array, Vec<Array>)| [&[i.clone()], &c[..], &constants[..]].concat();
+            let all = |(i, c): &(Array, Vec<Array>)| {
+                [std::slice::from_ref(i), &c[..], &constants[..]].concat()
+            };
             let test = |c: &(Array, Vec<Array>)| match programs[1].run(&all(c)) {
                 Ok(y) => c.0.lt(&limit[0]) & &y[0],
                 Err(e) => Array::error(e),

@@ -126,7 +126,30 @@ pub fn joining(g: &mut Grow<'_>) -> Option<()> {
     let x = g.pick(|v| v.ndim() > 0)?;
     let (s, d) = (g.shape(x), g.dtype(x));
     let axis = g.r.below(s.len());
-    match g.r.below(3) {
+    match g.r.below(7) {
+        3 => {
+            let mut all = vec![x];
+            for _ in 0..g.r.below(3) {
+                all.push(g.like(&s, d));
+            }
+            let axis = g.r.below(s.len() + 1);
+            g.op(op::Stack { axis }, &all).map(drop)
+        }
+        4 => {
+            if s[axis] == 0 || s[axis] > 4 {
+                return None;
+            }
+            g.ops(op::Unstack { axis }, &[x]).map(drop)
+        }
+        5 => {
+            let first = g.r.below(s[axis] + 1);
+            let sizes: Dims = vec![first, s[axis] - first].into();
+            g.ops(op::SplitAlong { axis, sizes }, &[x]).map(drop)
+        }
+        6 => {
+            let reps: Dims = s.iter().map(|_| g.r.below(3)).collect();
+            g.op(op::Tile { reps }, &[x]).map(drop)
+        }
         0 => {
             let mut all = vec![x];
             for _ in 0..g.r.below(3) {
