@@ -47,7 +47,8 @@ pub(crate) fn batch(
     Ok((program.through(&[DCE])?, out_dims))
 }
 
-fn eval_batched(
+/// Run a program on a batch: the results, and where the batch axis of each is.
+pub(crate) fn eval_batched(
     j: &Jaxpr,
     x: Vec<Array>,
     dims: &[Option<usize>],

@@ -60,7 +60,7 @@ put("rfft3", lax.fft(x.real, lax.FftType.RFFT, (3, 4, 5)))
 put("irfft2", lax.fft(x, lax.FftType.IRFFT, (4, 8)))
 
 # Floats of fewer bits.
-EDGES = [0.0, -0.0, 1.0, -1.0, 1.5, 1.0625, 1.09375, 3.14159, 65504.0, 65519.0, 65520.0, 7e4, 1e-7, 6.1e-5, 6e-8, 3e-8,
+EDGES = [0.0, -0.0, 1.0, -1.0, 1.5, 1.0625, 1.09375, 3.1416, 65504.0, 65519.0, 65520.0, 7e4, 1e-7, 6.1e-5, 6e-8, 3e-8,
          1e30, 1e-30, 1e-40, 255.0, 448.0, 480.0, np.inf, -np.inf, np.nan]
 for dtype in (np.float16, jnp.bfloat16, np.float32, np.float64):
     x = np.array(EDGES).astype(dtype)
@@ -91,6 +91,40 @@ for to in ALL:
     put(f"convert/{np.dtype(to).name}/float32", lax.convert_element_type(WIDE.astype(np.float32), to))
     put(f"convert/{np.dtype(to).name}/int64", lax.convert_element_type(np.array([0, 1, -1, 300, -300, 2**33 + 5, -2**40 - 1, 2**63 - 1, -2**63]), to))
     put(f"convert/{np.dtype(to).name}/uint64", lax.convert_element_type(np.array([0, 1, 300, 2**33 + 5, 2**63, 2**64 - 1], np.uint64), to))
+
+# Reductions, windows, scatters and sorts by functions of their own.
+X = wave((4, 6))
+AFFINE = lambda a, b: (a[0] * b[0], a[1] * b[0] + b[1])  # maps x -> a x + b, one after the other: associative, not commutative
+ONE, ZERO = np.float64(1), np.float64(0)
+for dims in ((1,), (0,), (0, 1), ()):
+    put(f"reduce/{dims}", lax.reduce((X, X + 1), (ONE, ZERO), AFFINE, dims))
+put("reduce/start", lax.reduce((X, X + 1), (np.float64(2), np.float64(3)), AFFINE, (1,)))
+put("reduce/empty", lax.reduce((X[:, :0], X[:, :0]), (np.float64(2), np.float64(3)), AFFINE, (1,)))
+W = dict(window_dimensions=(2, 3), window_strides=(1, 2))
+put("reduce_window/plain", lax.reduce_window((X, X + 1), (ONE, ZERO), AFFINE, padding="VALID", **W))
+put("reduce_window/dilated", lax.reduce_window((X, X + 1), (ONE, ZERO), AFFINE, padding=((1, 2), (0, -1)), base_dilation=(2, 1), window_dilation=(1, 2), **W))
+put("reduce_window/max", lax.reduce_window(X, ZERO, lax.max, padding=((1, 2), (0, -1)), base_dilation=(2, 1), window_dilation=(1, 2), **W))
+put("reduce_window/sum", lax.reduce_window(X, ZERO, lax.add, padding=((1, 2), (0, -1)), base_dilation=(2, 1), window_dilation=(1, 2), **W))
+from jax._src.lax import windowed_reductions as wr
+
+SOURCE = wave((3, 2), by=0.3)
+put("select_and_scatter/add", wr._select_and_scatter(X, lax.ge, (2, 3), (1, 2), ((0, 0), (0, 0)), SOURCE, np.float64(1), lax.add))
+put("select_and_scatter/mul", wr._select_and_scatter(X, lax.lt, (2, 3), (1, 2), ((0, 0), (0, 0)), SOURCE, np.float64(1), lax.mul))
+NUMBERS = lax.ScatterDimensionNumbers((1,), (0,), (0,))
+put("scatter_apply", lax.scatter_apply(X, np.array([[1], [3], [1], [9]]), lambda x: x * 2 + 1, NUMBERS, update_shape=(4, 6)))
+for i, (name, d) in enumerate((("add", np.float64), ("mul", np.float64), ("min", np.float64), ("max", np.float64), ("sub", np.float64))):
+    for mode in ("clip", "drop", "promise_in_bounds"):
+        at = np.array([[1], [3], [1], [0 if mode == "promise_in_bounds" else 9], [-2 if mode == "clip" else 2]])
+        put(f"scatter_{name}/{mode}", getattr(lax, f"scatter_{name}")(X, at, wave((5, 6), by=0.9), NUMBERS, mode=mode))
+WIDE = lax.GatherDimensionNumbers(offset_dims=(1,), collapsed_slice_dims=(0,), start_index_map=(0, 1))
+AT = np.array([[0, 1], [3, 3], [4, 0], [-1, 5], [2, 4]])
+for mode in ("clip", "fill"):
+    put(f"gather/{mode}", lax.gather(X, AT, WIDE, (1, 3), mode=mode))
+    put(f"gather/{mode}/int8", lax.gather((X * 100).astype(np.int8), AT, WIDE, (1, 3), mode=mode))
+TIES = np.array([3, 1, 2, 3, 1, 0, np.nan, -0.0, 2, 3])
+put("sort/two", lax.sort((TIES, -np.arange(10.0), np.arange(10)), num_keys=2))
+put("sort/stable", lax.sort((TIES, np.arange(10)), num_keys=1))
+put("top_k", lax.top_k(TIES, 4))
 
 if __name__ == "__main__":
     path = os.path.join(os.path.dirname(__file__), "primitives.safetensors")

@@ -57,6 +57,11 @@ impl Kernel {
                 let ready = programs.into_iter().map(|p| Executable::new(p));
                 Kernel::Control(op.clone(), ready.collect::<Result<_>>()?)
             }
+            Op::ReduceBy(_) | Op::ReduceWindowBy(_) | Op::SelectAndScatter(_) => {
+                let operands: Vec<Aval> = operands.iter().map(|a| (*a).clone()).collect();
+                let program = op.definition(&operands).ok_or_else(broken)??;
+                Kernel::Control(op.clone(), vec![Executable::new(&program)?])
+            }
             // Elementwise ones come here only where their operands are not of one shape, which the reference knows to refuse.
             Op::Unary(_)
             | Op::Binary(_)
@@ -94,6 +99,8 @@ impl Kernel {
             | Op::Collective(_)
             | Op::AxisIndex(_)
             | Op::SplitAlong(_)
+            | Op::ScatterBy(_)
+            | Op::SortBy(_)
             | Op::Stack(_)
             | Op::Unstack(_)
             | Op::Tile(_)

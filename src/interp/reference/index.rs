@@ -29,7 +29,7 @@ fn pick<T: Copy>(from: &[T], which: impl Iterator<Item = usize>) -> Vec<T> {
 }
 
 /// Where windows lie: in the operand (`None`: dropped), and in the array of windows.
-struct Windows {
+pub(super) struct Windows {
     /// The start of each window in the operand, and in the array of windows.
     starts: Vec<(Option<isize>, isize)>,
     /// The place of each element of a window, counted from those starts.
@@ -37,7 +37,7 @@ struct Windows {
 }
 
 impl Windows {
-    fn new(
+    pub(super) fn new(
         numbers: &GatherDimensionNumbers,
         sizes: &[usize],
         operand: &[usize],
@@ -101,6 +101,17 @@ impl Windows {
         Ok(Windows {
             starts,
             within: from.into_iter().zip(to).collect(),
+        })
+    }
+
+    /// The place of each element in the operand, and in the array of windows; without those that are dropped.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (usize, usize)> {
+        self.starts.iter().flat_map(|(start, other)| {
+            let within = start.map(|start| (start, &self.within));
+            within.into_iter().flat_map(move |(start, within)| {
+                let each = within.iter();
+                each.map(move |(a, b)| ((start + a) as usize, (other + b) as usize))
+            })
         })
     }
 }

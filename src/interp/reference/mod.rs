@@ -1,5 +1,6 @@
 //! One plain function a primitive: the oracle that every other interpreter is compared with.
 
+mod combine;
 mod contract;
 pub(crate) mod control;
 mod conv;
@@ -65,6 +66,13 @@ pub fn apply(op: &Op, x: &[Arc<Buffer>], results: &[Aval]) -> Result<Buffers> {
         Op::BitcastConvertType(_) => slicing::bitcast(operand(0)?, out?)?,
         Op::Threefry2x32(_) => return random::threefry2x32(x, results),
         Op::RandomGamma(p) => random::gamma(*p, operand(0)?, operand(1)?, out?)?,
+        Op::ReduceBy(_) | Op::ReduceWindowBy(_) | Op::SelectAndScatter(_) => {
+            let operands: Vec<Aval> = x.iter().map(|b| (**b.aval()).clone()).collect();
+            let program = op.definition(&operands).ok_or_else(missing)??;
+            return Ok(owned(run(&program, x.to_vec())?));
+        }
+        Op::ScatterBy(p) => return combine::scatter(p, x, results),
+        Op::SortBy(p) => return combine::sort(p, x, results),
         Op::RngBitGenerator(p) => return random::bits(p, operand(0)?, results),
         Op::OptimizationBarrier(_) => return Ok(owned(x.to_vec())),
         Op::SplitAlong(p) => return stacking::split(p, operand(0)?, results),

@@ -44,7 +44,7 @@ pub enum GatherScatterMode {
 }
 
 impl GatherScatterMode {
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             GatherScatterMode::Clip => "GatherScatterMode.CLIP",
             GatherScatterMode::FillOrDrop => "GatherScatterMode.FILL_OR_DROP",
@@ -109,7 +109,7 @@ impl From<&ScatterDimensionNumbers> for GatherDimensionNumbers {
 }
 
 /// What the fields are called, in the order of [`GatherDimensionNumbers`].
-type Names = [&'static str; 5];
+pub(super) type Names = [&'static str; 5];
 const GATHER_NAMES: Names = [
     "offset_dims",
     "collapsed_slice_dims",
@@ -117,7 +117,7 @@ const GATHER_NAMES: Names = [
     "operand_batching_dims",
     "start_indices_batching_dims",
 ];
-const SCATTER_NAMES: Names = [
+pub(super) const SCATTER_NAMES: Names = [
     "update_window_dims",
     "inserted_window_dims",
     "scatter_dims_to_operand_dims",
@@ -136,7 +136,7 @@ impl GatherDimensionNumbers {
         ]
     }
 
-    fn text(&self, class: &str, names: &Names) -> String {
+    pub(super) fn text(&self, class: &str, names: &Names) -> String {
         let fields: Vec<String> = names
             .iter()
             .zip(self.fields())
@@ -156,7 +156,7 @@ impl GatherDimensionNumbers {
     }
 
     /// The shape of what is gathered, or of the updates that are scattered. An error names the field that is wrong.
-    fn check(
+    pub(super) fn check(
         &self,
         name: &str,
         names: &Names,
@@ -283,7 +283,7 @@ impl GatherDimensionNumbers {
 
     /// For an operand, and perhaps indices, whose first axis is that of the batch. `together`: it runs along with that of the
     /// indices; else it is within the window if the operand has one, or a batch axis of the indices alone.
-    fn batched(&self, operand: bool, indices: bool) -> GatherDimensionNumbers {
+    pub(super) fn batched(&self, operand: bool, indices: bool) -> GatherDimensionNumbers {
         let moved = |d: &Dims, by: bool| if by { shifted(d) } else { d.clone() };
         let mut b = GatherDimensionNumbers {
             offset_dims: shifted(&self.offset_dims),

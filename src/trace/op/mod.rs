@@ -33,9 +33,11 @@ macro_rules! opaque {
 mod barrier;
 mod call;
 mod collective;
+mod combine;
 mod contract;
 mod control;
 mod conv;
+pub(crate) mod defined;
 mod elementwise;
 mod fft;
 mod index;
@@ -52,6 +54,7 @@ mod window;
 pub use barrier::*;
 pub use call::*;
 pub use collective::*;
+pub use combine::*;
 pub use contract::*;
 pub use control::*;
 pub use conv::*;
@@ -370,6 +373,7 @@ ops! {
         Jit,
         Scan, Cond, While, CustomJvp, CustomVjp, CustomLinear, Checkpoint,
         Collective, AxisIndex,
+        ReduceBy, ReduceWindowBy, SelectAndScatter, ScatterBy, SortBy,
         SplitAlong, Stack, Unstack, Tile, Fft, RngBitGenerator,
     }
 }

@@ -55,13 +55,13 @@ impl Window {
         }
     }
 
-    fn is_plain(&self) -> bool {
+    pub(super) fn is_plain(&self) -> bool {
         let ones = |d: &Dims| d.iter().all(|n| *n == 1);
         ones(&self.base_dilation) && ones(&self.window_dilation)
     }
 
     /// The same for an array with one more axis in front.
-    fn batched(&self) -> Window {
+    pub(super) fn batched(&self) -> Window {
         let with = |d: &Dims, n| {
             let mut d = d.clone();
             d.insert(0, n);
@@ -156,7 +156,7 @@ impl Window {
     }
 
     /// The elements under each window along a new last axis, `fill` where there is none.
-    fn patches(&self, x: &Array, fill: Scalar) -> Result<Array> {
+    pub(super) fn patches(&self, x: &Array, fill: Scalar) -> Result<Array> {
         let a = x.aval()?;
         let counts = self.counts(&a.shape);
         let get = |d: &Dims, i: usize| d.get(i).copied().unwrap_or(1) as i64;
@@ -196,7 +196,7 @@ impl Window {
         Ok(bind(gather, &[&x.reshape([a.size()]), &places]))
     }
 
-    fn params(&self, dilations: bool, select: Option<&'static str>) -> Params {
+    pub(super) fn params(&self, dilations: bool, select: Option<&'static str>) -> Params {
         let mut p: Params = vec![];
         if dilations {
             p.push(("base_dilation", Param::tuple(&self.base_dilation)));
