@@ -60,7 +60,7 @@ put("rfft3", lax.fft(x.real, lax.FftType.RFFT, (3, 4, 5)))
 put("irfft2", lax.fft(x, lax.FftType.IRFFT, (4, 8)))
 
 # Floats of fewer bits.
-EDGES = [0.0, -0.0, 1.0, -1.0, 1.5, 1.0625, 1.09375, 3.1416, 65504.0, 65519.0, 65520.0, 7e4, 1e-7, 6.1e-5, 6e-8, 3e-8,
+EDGES = [0.0, -0.0, 1.0, -1.0, 1.5, 1.0625, 1.09375, 3.2516, 65504.0, 65519.0, 65520.0, 7e4, 1e-7, 6.1e-5, 6e-8, 3e-8,
          1e30, 1e-30, 1e-40, 255.0, 448.0, 480.0, np.inf, -np.inf, np.nan]
 for dtype in (np.float16, jnp.bfloat16, np.float32, np.float64):
     x = np.array(EDGES).astype(dtype)

@@ -18,12 +18,15 @@ fn operands(parts: &[&[&Array]]) -> Vec<Array> {
     parts.concat().into_iter().cloned().collect()
 }
 
+/// From elements of all arrays and other ones to what they give together.
+type Combination<'f> = dyn Fn(&[Array], &[Array]) -> Vec<Array> + 'f;
+
 /// The results of a function of pairs: elements of all arrays, then other ones.
 fn pairs(
     name: &str,
     first: &[DType],
     second: &[DType],
-    f: &dyn Fn(&[Array], &[Array]) -> Vec<Array>,
+    f: &Combination<'_>,
 ) -> Result<crate::trace::Program> {
     scalar_program(name, &[first, second].concat(), &mut |x| {
         let (a, b) = x.split_at(first.len().min(x.len()));
