@@ -210,7 +210,7 @@ fn by_gemm<T: Gemm>(
         }
         let rows = m.div_ceil(parts);
         let chunks: Vec<(usize, &mut [T])> = z.chunks_mut(rows).enumerate().collect();
-        parallel::each(chunks, |(i, z)| {
+        parallel::each(chunks, &|(i, z)| {
             let x = Matrix {
                 offset: x.offset.wrapping_add_signed((i * rows) as isize * x.rows),
                 ..x
@@ -417,7 +417,7 @@ fn stacked<T: Multiply>(
     let size = stack.div_ceil(parts);
     let chunks: Vec<(usize, &mut [T])> = z.chunks_mut(size * plane).enumerate().collect();
     let failed = std::sync::Mutex::new(None);
-    parallel::each(chunks, |(i, z)| {
+    parallel::each(chunks, &|(i, z)| {
         if let Err(e) = run(i * size, z, 1)
             && let Ok(mut first) = failed.lock()
         {

@@ -331,7 +331,7 @@ impl Program {
             (rest, at) = (others, end);
         }
         let failed = std::sync::atomic::AtomicBool::new(false);
-        parallel::each(all, |part| {
+        parallel::each(all, &|part| {
             if self.work(inputs, part).is_none() {
                 failed.store(true, std::sync::atomic::Ordering::Relaxed);
             }

@@ -3,16 +3,13 @@
 use super::kernels::threads;
 
 /// Run `f` on `items` at once, in up to as many threads as the program may use.
-pub(super) fn each<T: Send>(items: Vec<T>, f: impl Fn(T) + Sync) {
-    fn go<T: Send, F: Fn(T) + Sync>(mut items: Vec<T>, f: &F) {
-        if items.len() > 1 {
-            let others = items.split_off(items.len() / 2);
-            rayon::join(|| go(items, f), || go(others, f));
-        } else {
-            items.into_iter().for_each(f);
-        }
+pub(super) fn each<T: Send>(mut items: Vec<T>, f: &(dyn Fn(T) + Sync)) {
+    if items.len() > 1 {
+        let others = items.split_off(items.len() / 2);
+        rayon::join(|| each(items, f), || each(others, f));
+    } else {
+        items.into_iter().for_each(f);
     }
-    go(items, &f);
 }
 
 /// Into how many parts to split work of so many nanoseconds: waking a thread costs a few thousand.

@@ -160,7 +160,7 @@ impl<T: Foldable> Stack<'_, T> {
         if size >= z.len() {
             return run(0, z);
         }
-        parallel::each(z.chunks_mut(size).enumerate().collect(), |(i, z)| {
+        parallel::each(z.chunks_mut(size).enumerate().collect(), &|(i, z)| {
             run(i * size, z)
         });
     }
@@ -219,7 +219,7 @@ impl<T: Foldable> Stack<'_, T> {
         if parallel::parts(nanoseconds) == 1 {
             tiles.for_each(run);
         } else {
-            parallel::each(tiles.collect(), run);
+            parallel::each(tiles.collect(), &run);
         }
         Ok(())
     }

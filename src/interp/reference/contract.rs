@@ -1,11 +1,8 @@
 //! `dot_general`: sums of products, accumulated in the widest type of their kind.
 
-use super::shape;
+use super::{elementwise::convert, shape};
 use crate::{
-    array::{
-        Aval, Buffer, DType, Dims, Element, Scalar, Stored, aval::size_of, buffer::try_vec,
-        dtype::with_dtype,
-    },
+    array::{Aval, Buffer, DType, Data, Dims, Stored, aval::size_of, buffer::try_vec},
     error::Result,
     trace::op::{DotGeneral, remaining},
 };
@@ -39,50 +36,41 @@ fn matrices(
 pub(super) fn dot_general(p: &DotGeneral, x: &Buffer, y: &Buffer, out: &Aval) -> Result<Buffer> {
     let (x, [b, m, k]) = matrices(x, &p.lhs_batch, &p.lhs_contract, true)?;
     let (y, [_, n, _]) = matrices(y, &p.rhs_batch, &p.rhs_contract, true)?;
-    let data = match out.dtype {
-        DType::Bool => products(&x, &y, [b, m, n, k], |s: &[bool], t: &[bool]| {
-            s.iter().zip(t).any(|(a, b)| *a && *b)
+    let sizes = [b, m, n, k];
+    let wide = match out.dtype {
+        DType::Bool => {
+            products::<bool>(&x, &y, sizes, |s, t| s.iter().zip(t).any(|(a, b)| *a && *b))
+        }
+        d if d.is_complex() => products::<Complex<f64>>(&x, &y, sizes, |s, t| {
+            s.iter().zip(t).map(|(a, b)| a * b).sum()
         }),
-        d if d.is_complex() => {
-            let (x, y) = (widened::<Complex<f64>>(&x)?, widened::<Complex<f64>>(&y)?);
-            with_dtype!(d, T => products(&x, &y, [b, m, n, k], |s: &[Complex<f64>], t: &[Complex<f64>]| {
-                let sum: Complex<f64> = s.iter().zip(t).map(|(a, b)| a * b).sum();
-                T::from_scalar(Scalar::Complex(sum))
-            }))
-        }
-        d if d.is_float() => {
-            let (x, y) = (widened::<f64>(&x)?, widened::<f64>(&y)?);
-            with_dtype!(d, T => products(&x, &y, [b, m, n, k], |s: &[f64], t: &[f64]| {
-                let sum: f64 = s.iter().zip(t).map(|(a, b)| a * b).sum();
-                T::from_scalar(Scalar::Float(sum))
-            }))
-        }
-        d => {
-            let (x, y) = (widened::<i64>(&x)?, widened::<i64>(&y)?);
-            with_dtype!(d, T => products(&x, &y, [b, m, n, k], |s: &[i64], t: &[i64]| {
-                let sum = s.iter().zip(t).fold(0i64, |c, (a, b)| c.wrapping_add(a.wrapping_mul(*b)));
-                T::from_scalar(Scalar::Int(i128::from(sum)))
-            }))
-        }
+        d if d.is_float() => products::<f64>(&x, &y, sizes, |s, t| {
+            s.iter().zip(t).map(|(a, b)| a * b).sum()
+        }),
+        _ => products::<i64>(&x, &y, sizes, |s, t| {
+            let step = |c: i64, (a, b): (&i64, &i64)| c.wrapping_add(a.wrapping_mul(*b));
+            s.iter().zip(t).fold(0, step)
+        }),
     }?;
-    Buffer::from_data(out.clone(), data)
+    convert(&Buffer::from_data(out.with_dtype(wide.dtype()), wide)?, out)
 }
 
-pub(super) fn widened<W: Stored>(x: &Buffer) -> Result<Buffer> {
-    super::elementwise::convert(x, &x.aval().with_dtype(W::DTYPE))
+/// The elements in a wider type.
+pub(super) fn widened<W: Stored>(x: &Buffer) -> Result<Vec<W>> {
+    convert(x, &x.aval().with_dtype(W::DTYPE))?.to_vec()
 }
 
-fn products<T: Stored, U: Stored>(
+fn products<W: Stored>(
     x: &Buffer,
     y: &Buffer,
     [b, m, n, k]: [usize; 4],
-    dot: impl Fn(&[T], &[T]) -> U,
-) -> Result<crate::array::Data> {
-    let (x, y) = (x.to_vec::<T>()?, y.to_vec::<T>()?);
+    dot: impl Fn(&[W], &[W]) -> W,
+) -> Result<Data> {
+    let (x, y) = (widened::<W>(x)?, widened::<W>(y)?);
     let mut z = try_vec(b * m * n)?;
-    let row = |v: &[T], i: usize| {
+    let row = |v: &[W], i: usize| {
         v.get(i * k..(i + 1) * k)
-            .map(<[T]>::to_vec)
+            .map(<[W]>::to_vec)
             .unwrap_or_default()
     };
     for batch in 0..b {
@@ -96,5 +84,5 @@ fn products<T: Stored, U: Stored>(
             }
         }
     }
-    Ok(U::data(z))
+    Ok(W::data(z))
 }

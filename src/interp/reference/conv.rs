@@ -1,11 +1,8 @@
 //! Convolution: for every place of the window, the products under it, summed in the widest type of their kind.
 
-use super::{contract::widened, shape};
+use super::{contract::widened, elementwise::convert, shape};
 use crate::{
-    array::{
-        Aval, Buffer, Data, Dims, Element, Scalar, Stored, aval::size_of, buffer::try_vec,
-        dtype::with_dtype,
-    },
+    array::{Aval, Buffer, Dims, Stored, aval::size_of, buffer::try_vec},
     error::Result,
     trace::op::{ConvGeneralDilated, inverse},
 };
@@ -66,36 +63,24 @@ pub(super) fn conv_general_dilated(
         .filter_map(|i| out.shape.get(*i).copied())
         .collect();
     let canonical = out.with_shape(shape);
-    let data = match out.dtype {
-        d if d.is_complex() => {
-            let (x, y) = (widened::<Complex<f64>>(&x)?, widened::<Complex<f64>>(&y)?);
-            with_dtype!(d, T => sums(p, &x, &y, &canonical, |c: Complex<f64>, (a, b)| c + a * b, |c| T::from_scalar(Scalar::Complex(c))))
-        }
-        d if d.is_float() => {
-            let (x, y) = (widened::<f64>(&x)?, widened::<f64>(&y)?);
-            with_dtype!(d, T => sums(p, &x, &y, &canonical, |c: f64, (a, b)| c + a * b, |c| T::from_scalar(Scalar::Float(c))))
-        }
-        d => {
-            let (x, y) = (widened::<i64>(&x)?, widened::<i64>(&y)?);
-            with_dtype!(d, T => sums(
-                p, &x, &y, &canonical,
-                |c: i64, (a, b)| c.wrapping_add(a.wrapping_mul(b)),
-                |c| T::from_scalar(Scalar::Int(i128::from(c)))
-            ))
-        }
+    let wide = match out.dtype {
+        d if d.is_complex() => sums::<Complex<f64>>(p, &x, &y, &canonical, |c, a, b| c + a * b),
+        d if d.is_float() => sums::<f64>(p, &x, &y, &canonical, |c, a, b| c + a * b),
+        _ => sums::<i64>(p, &x, &y, &canonical, |c, a, b| {
+            c.wrapping_add(a.wrapping_mul(b))
+        }),
     }?;
-    let result = Buffer::from_data(canonical, data)?;
-    shape::transpose(&result, &inverse(&d.out_spec))
+    shape::transpose(&convert(&wide, &canonical)?, &inverse(&d.out_spec))
 }
 
-fn sums<W: Stored, T: Stored>(
+/// The sums of products, in a wide type.
+fn sums<W: Stored>(
     p: &ConvGeneralDilated,
     x: &Buffer,
     y: &Buffer,
     out: &Aval,
-    step: impl Fn(W, (W, W)) -> W,
-    narrow: impl Fn(W) -> T,
-) -> Result<Data> {
+    step: impl Fn(W, W, W) -> W,
+) -> Result<Buffer> {
     let get = |s: &[usize], i: usize| s.get(i).copied().unwrap_or(1);
     let (lhs, rhs) = (x.shape(), y.shape());
     let space = |s: &[usize]| s.get(2..).unwrap_or_default().to_vec();
@@ -107,8 +92,8 @@ fn sums<W: Stored, T: Stored>(
     let per_batch = features / p.batch_group_count.max(1);
     let batches = get(&out.shape, 0);
     let taps = taps(p, &ls, &rs, &space(&out.shape));
-    let (x, y) = (x.to_vec::<W>()?, y.to_vec::<W>()?);
-    let mut z: Vec<T> = try_vec(out.size())?;
+    let (x, y) = (widened::<W>(x)?, widened::<W>(y)?);
+    let mut z: Vec<W> = try_vec(out.size())?;
     for n in 0..batches {
         for o in 0..features {
             let group = o / per_group.max(1);
@@ -120,13 +105,13 @@ fn sums<W: Stored, T: Stored>(
                     let right = (o * channels + c) * rsize;
                     for (a, b) in places {
                         if let (Some(a), Some(b)) = (x.get(left + a), y.get(right + b)) {
-                            sum = step(sum, (*a, *b));
+                            sum = step(sum, *a, *b);
                         }
                     }
                 }
-                z.push(narrow(sum));
+                z.push(sum);
             }
         }
     }
-    Ok(T::data(z))
+    Buffer::from_data(out.with_dtype(W::DTYPE), W::data(z))
 }

@@ -18,6 +18,8 @@ fn mismatch(name: &str) -> Error {
     ))
 }
 
+// Functions are passed as `dyn`, which keeps the crate quick to compile: this is the simple interpreter, not the fast one.
+
 /// The elements, as many as the result has: a buffer of rank 0 stands for every element.
 struct Stretched<T> {
     elements: Vec<T>,
@@ -40,7 +42,7 @@ impl<T: Stored> Stretched<T> {
     }
 }
 
-fn map<T: Stored, U: Stored>(x: &Buffer, out: &Aval, f: impl Fn(T) -> U) -> Result<Buffer> {
+fn map<T: Stored, U: Stored>(x: &Buffer, out: &Aval, f: &dyn Fn(T) -> U) -> Result<Buffer> {
     let elements = x.to_vec::<T>()?;
     let mut y = try_vec(elements.len())?;
     y.extend(elements.into_iter().map(f));
@@ -51,7 +53,7 @@ fn zip<T: Stored, U: Stored>(
     x: &Buffer,
     y: &Buffer,
     out: &Aval,
-    f: impl Fn(T, T) -> U,
+    f: &dyn Fn(T, T) -> U,
 ) -> Result<Buffer> {
     let n = out.size();
     let (x, y) = (
@@ -345,7 +347,7 @@ fn try_map<T: Stored, U: Stored>(
     name: &str,
     x: &Buffer,
     out: &Aval,
-    f: impl Fn(T) -> Option<U>,
+    f: &dyn Fn(T) -> Option<U>,
 ) -> Result<Buffer> {
     let elements = x.to_vec::<T>()?;
     let mut y = try_vec(elements.len())?;
@@ -360,7 +362,7 @@ fn try_zip<T: Stored, U: Stored>(
     x: &Buffer,
     y: &Buffer,
     out: &Aval,
-    f: impl Fn(T, T) -> Option<U>,
+    f: &dyn Fn(T, T) -> Option<U>,
 ) -> Result<Buffer> {
     let n = out.size();
     let (x, y) = (
@@ -452,10 +454,10 @@ pub(super) fn unary(u: Unary, x: &Buffer, out: &Aval) -> Result<Buffer> {
     match u {
         Unary::IsFinite => {
             return by_kind!(x.dtype(), T,
-                int => map::<T, bool>(x, out, |_| true),
-                real => map::<T, bool>(x, out, Real::is_finite),
-                complex => map::<T, bool>(x, out, |z| z.re.is_finite() && z.im.is_finite()),
-                bool => map::<bool, bool>(x, out, |_| true));
+                int => map::<T, bool>(x, out, &|_| true),
+                real => map::<T, bool>(x, out, &Real::is_finite),
+                complex => map::<T, bool>(x, out, &|z| z.re.is_finite() && z.im.is_finite()),
+                bool => map::<bool, bool>(x, out, &|_| true));
         }
         Unary::Real | Unary::Imag | Unary::Abs if x.dtype().is_complex() => {
             let part = |z: Complex<f64>| match u {
@@ -464,18 +466,18 @@ pub(super) fn unary(u: Unary, x: &Buffer, out: &Aval) -> Result<Buffer> {
                 _ => z.norm(),
             };
             return match x.dtype() {
-                DType::C64 => map::<Complex<f32>, f32>(x, out, |z| part(wide(z)) as f32),
-                _ => map::<Complex<f64>, f64>(x, out, part),
+                DType::C64 => map::<Complex<f32>, f32>(x, out, &|z| part(wide(z)) as f32),
+                _ => map::<Complex<f64>, f64>(x, out, &part),
             };
         }
         Unary::Conj if !x.dtype().is_complex() => return convert(x, out),
         _ => {}
     }
     by_kind!(x.dtype(), T,
-        int => try_map::<T, T>(name, x, out, |v| <T as Int>::unary(u, v)),
-        real => try_map::<T, T>(name, x, out, |v| <T as Real>::unary(u, v)),
-        complex => try_map::<T, T>(name, x, out, |z| complex_unary(u, wide(z)).map(narrowed)),
-        bool => try_map::<bool, bool>(name, x, out, |v| (u == Unary::Not).then_some(!v)))
+        int => try_map::<T, T>(name, x, out, &|v| <T as Int>::unary(u, v)),
+        real => try_map::<T, T>(name, x, out, &|v| <T as Real>::unary(u, v)),
+        complex => try_map::<T, T>(name, x, out, &|z| complex_unary(u, wide(z)).map(narrowed)),
+        bool => try_map::<bool, bool>(name, x, out, &|v| (u == Unary::Not).then_some(!v)))
 }
 
 pub(super) fn binary(b: Binary, x: &Buffer, y: &Buffer, out: &Aval) -> Result<Buffer> {
@@ -504,22 +506,22 @@ pub(super) fn binary(b: Binary, x: &Buffer, y: &Buffer, out: &Aval) -> Result<Bu
             _ => matches!(o, Some(Greater | Equal)),
         };
         return by_kind!(x.dtype(), T,
-            int => zip::<T, bool>(x, y, out, |a, b| holds(Some(a.cmp(&b)))),
-            real => zip::<T, bool>(x, y, out, |a, b| holds(a.compare(b))),
-            complex => zip::<T, bool>(x, y, out, |a, b| holds(if a == b { Some(Equal) } else { None })),
-            bool => zip::<bool, bool>(x, y, out, |a, b| holds(Some(a.cmp(&b)))));
+            int => zip::<T, bool>(x, y, out, &|a, b| holds(Some(a.cmp(&b)))),
+            real => zip::<T, bool>(x, y, out, &|a, b| holds(a.compare(b))),
+            complex => zip::<T, bool>(x, y, out, &|a, b| holds(if a == b { Some(Equal) } else { None })),
+            bool => zip::<bool, bool>(x, y, out, &|a, b| holds(Some(a.cmp(&b)))));
     }
     if b == Binary::Complex {
         return match x.dtype() {
-            DType::F32 => zip::<f32, Complex<f32>>(x, y, out, Complex::new),
-            _ => zip::<f64, Complex<f64>>(x, y, out, Complex::new),
+            DType::F32 => zip::<f32, Complex<f32>>(x, y, out, &Complex::new),
+            _ => zip::<f64, Complex<f64>>(x, y, out, &Complex::new),
         };
     }
     by_kind!(x.dtype(), T,
-    int => try_zip::<T, T>(name, x, y, out, |v, w| <T as Int>::binary(b, v, w)),
-    real => try_zip::<T, T>(name, x, y, out, |v, w| <T as Real>::binary(b, v, w)),
-    complex => try_zip::<T, T>(name, x, y, out, |v, w| complex_binary(b, wide(v), wide(w)).map(narrowed)),
-    bool => try_zip::<bool, bool>(name, x, y, out, |v, w| Some(match b {
+    int => try_zip::<T, T>(name, x, y, out, &|v, w| <T as Int>::binary(b, v, w)),
+    real => try_zip::<T, T>(name, x, y, out, &|v, w| <T as Real>::binary(b, v, w)),
+    complex => try_zip::<T, T>(name, x, y, out, &|v, w| complex_binary(b, wide(v), wide(w)).map(narrowed)),
+    bool => try_zip::<bool, bool>(name, x, y, out, &|v, w| Some(match b {
         Binary::And | Binary::Min => v & w,
         Binary::Or | Binary::Max => v | w,
         Binary::Xor => v ^ w,
@@ -532,12 +534,12 @@ pub(super) fn integer_pow(x: &Buffer, y: i32) -> Result<Buffer> {
     let out = x.aval();
     let n = y.unsigned_abs();
     by_kind!(x.dtype(), T,
-        int => map::<T, T>(x, out, |v| v.wrapping_pow(n)),
-        real => map::<T, T>(x, out, |v| {
+        int => map::<T, T>(x, out, &|v| v.wrapping_pow(n)),
+        real => map::<T, T>(x, out, &|v| {
             let s: Scalar = v.into();
             T::from_scalar(Scalar::Float(s.as_f64().unwrap_or(f64::NAN).powi(y)))
         }),
-        complex => map::<T, T>(x, out, |z| narrowed(wide(z).powi(y))),
+        complex => map::<T, T>(x, out, &|z| narrowed(wide(z).powi(y))),
         bool => Err(mismatch("integer_pow")))
 }
 
@@ -573,7 +575,19 @@ pub(super) fn convert(x: &Buffer, out: &Aval) -> Result<Buffer> {
     if x.dtype() == out.dtype {
         return Ok(x.clone());
     }
-    with_dtype!(x.dtype(), T => with_dtype!(out.dtype, U => {
-        map::<T, U>(x, out, |v| U::from_scalar(v.into()))
-    }))
+    with_dtype!(x.dtype(), T => {
+        let elements = x.to_vec::<T>()?;
+        numbers(out, &|i| elements.get(i).copied().unwrap_or_default().into())
+    })
+}
+
+/// A buffer of numbers given one by one.
+fn numbers(out: &Aval, number: &dyn Fn(usize) -> Scalar) -> Result<Buffer> {
+    let n = out.size();
+    let data = with_dtype!(out.dtype, T => {
+        let mut y = try_vec(n)?;
+        y.extend((0..n).map(|i| T::from_scalar(number(i))));
+        T::data(y)
+    });
+    Buffer::from_data(out.clone(), data)
 }

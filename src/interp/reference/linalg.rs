@@ -430,7 +430,7 @@ fn matrices(x: &Buffer) -> Result<Vec<Matrix>> {
     let [.., m, n] = x.shape() else {
         return Err(Error::internal("linear algebra needs matrices"));
     };
-    let elements = widened::<C>(&x.contiguous()?)?.to_vec::<C>()?;
+    let elements = widened::<C>(&x.contiguous()?)?;
     if m * n == 0 {
         let count = x.shape().iter().rev().skip(2).product();
         return Ok(vec![Matrix::zeros(*m, *n); count]);

@@ -5,7 +5,7 @@
 
 use super::{Level, levels, tile::Part};
 use crate::{
-    array::{DType, Scalar, Stored, dtype::with_dtype},
+    array::{DType, Element, Scalar, Stored, dtype::with_dtype},
     interp::reference::elementwise::{
         Int, Real, by_kind, complex_binary, complex_unary, narrowed, wide,
     },
@@ -20,6 +20,15 @@ pub(in crate::interp::compiled) enum Lane<'a, T> {
     Each(&'a [T]),
     /// One for all.
     Every(T),
+}
+
+impl<T: Copy> Lane<'_, T> {
+    fn at(&self, i: usize) -> Option<T> {
+        match self {
+            Lane::Each(x) => x.get(i).copied(),
+            Lane::Every(x) => Some(*x),
+        }
+    }
 }
 
 #[inline(always)]
@@ -177,6 +186,21 @@ levels! {
 fn convert_body<T: Stored, U: Stored>(x: Lane<'_, T>, z: &mut [U]) {
     map(x, z, |x| U::from_scalar(x.into()));
 }
+
+/// Numbers of one type as numbers of another, by way of [`Scalar`]: the pairs are too many for a loop of its own for each.
+fn store(
+    to: DType,
+    z: super::tile::SliceMut<'_>,
+    number: &dyn Fn(usize) -> Option<Scalar>,
+) -> Option<()> {
+    use super::tile::Lanes;
+    with_dtype!(to, U => {
+        for (i, z) in U::slice_mut(z)?.iter_mut().enumerate() {
+            *z = U::from_scalar(number(i)?);
+        }
+    });
+    Some(())
+}
 levels! { fn convert<T: Stored, U: Stored>(x: Lane<'_, T>, z: &mut [U]) = convert_body; }
 
 /// In `f64`, as the reference does.
@@ -314,9 +338,12 @@ pub(in crate::interp::compiled) fn apply(
                 );
             }
         }
-        Function::Binary(b) => by_kind!(from, T,
+        Function::Binary(b) => by_speed!(from, T,
         int => int_binary::<T>(level, b, x.lane(0)?, x.lane(1)?, T::slice_mut(z)?),
         real => real_binary::<T>(level, b, x.lane(0)?, x.lane(1)?, T::slice_mut(z)?),
+        other => by_kind!(from, T,
+        int => zip::<T, T>(x.lane(0)?, x.lane(1)?, T::slice_mut(z)?, |v, w| or(<T as Int>::binary(b, v, w), v)),
+        real => zip::<T, T>(x.lane(0)?, x.lane(1)?, T::slice_mut(z)?, |v, w| or(<T as Real>::binary(b, v, w), v)),
         complex => zip::<T, T>(x.lane(0)?, x.lane(1)?, T::slice_mut(z)?, |v, w| {
             or(complex_binary(b, wide(v), wide(w)).map(narrowed), v)
         }),
@@ -324,7 +351,7 @@ pub(in crate::interp::compiled) fn apply(
             Binary::And | Binary::Min => v & w,
             Binary::Or | Binary::Max => v | w,
             _ => v ^ w,
-        })),
+        }))),
         Function::IntegerPow(y) => by_kind!(from, T,
             int => map::<T, T>(x.lane(0)?, T::slice_mut(z)?, |v| v.wrapping_pow(y.unsigned_abs())),
             real => T::power(level, y, x.lane(0)?, T::slice_mut(z)?),
@@ -355,9 +382,13 @@ pub(in crate::interp::compiled) fn apply(
             (DType::F64, DType::F32) => {
                 convert::<f64, f32>(level, x.lane(0)?, f32::slice_mut(z)?);
             }
-            _ => with_dtype!(from, T => with_dtype!(to, U => {
-                convert_body::<T, U>(x.lane(0)?, U::slice_mut(z)?);
-            })),
+            (_, DType::F32) => with_dtype!(from, T => {
+                convert_body::<T, f32>(x.lane(0)?, f32::slice_mut(z)?);
+            }),
+            _ => with_dtype!(from, T => {
+                let x = x.lane::<T>(0)?;
+                store(to, z, &|i| x.at(i).map(Into::into))?;
+            }),
         },
     }
     Some(())
