@@ -490,10 +490,10 @@ pub(super) fn binary(b: Binary, x: &Buffer, y: &Buffer, out: &Aval) -> Result<Bu
             _ => o == Less,
         };
         return match x.dtype() {
-            DType::F16 => zip::<f16, bool>(x, y, out, |a, b| holds(a.total_cmp(&b))),
-            DType::BF16 => zip::<bf16, bool>(x, y, out, |a, b| holds(a.total_cmp(&b))),
-            DType::F32 => zip::<f32, bool>(x, y, out, |a, b| holds(a.total_cmp(&b))),
-            _ => zip::<f64, bool>(x, y, out, |a, b| holds(a.total_cmp(&b))),
+            DType::F16 => zip::<f16, bool>(x, y, out, &|a, b| holds(a.total_cmp(&b))),
+            DType::BF16 => zip::<bf16, bool>(x, y, out, &|a, b| holds(a.total_cmp(&b))),
+            DType::F32 => zip::<f32, bool>(x, y, out, &|a, b| holds(a.total_cmp(&b))),
+            _ => zip::<f64, bool>(x, y, out, &|a, b| holds(a.total_cmp(&b))),
         };
     }
     if b.is_comparison() {

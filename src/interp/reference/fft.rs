@@ -204,7 +204,7 @@ fn along(
 }
 
 pub(super) fn fft(p: &Fft, x: &Buffer, out: &Aval) -> Result<Buffer> {
-    let mut v: Vec<Complex64> = widened::<Complex64>(x)?.to_vec()?;
+    let mut v: Vec<Complex64> = widened::<Complex64>(x)?;
     let mut shape = x.shape().to_vec();
     let rank = shape.len();
     let first = rank - p.fft_lengths.len().min(rank);
