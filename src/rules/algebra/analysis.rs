@@ -13,9 +13,10 @@
 //! trace are not. This is a property of the tensor, not of the way it is written: of two equal terms the class keeps what both
 //! depend on.
 
-use super::cost::{CostModel, executable};
+use super::cost::{CostModel, Factor, one_step};
 use super::language::{Label, Labels, Shape, Term, elements};
 use super::problem::{Leaf, Value};
+use super::structure::Structure;
 use egg::{Analysis, DidMerge, EGraph, Id};
 use rustc_hash::FxHashSet;
 use smallvec::SmallVec;
@@ -67,7 +68,21 @@ impl Provenance {
     }
 
     /// The provenance of a node from its children's and their labels: values that all children share.
+    ///
+    /// What `bands` are among the children pass on where their axes come from: places moved along an axis of a value are still of
+    /// that axis.
     pub fn join<'a>(
+        children: impl Iterator<Item = (&'a Provenance, &'a [Label])> + Clone,
+        outputs: usize,
+        bands: &[&[Label]],
+    ) -> Provenance {
+        match bands.is_empty() {
+            true => Provenance::joined(children, outputs),
+            false => Provenance::joined_through(children, outputs, bands),
+        }
+    }
+
+    fn joined<'a>(
         children: impl Iterator<Item = (&'a Provenance, &'a [Label])>,
         outputs: usize,
     ) -> Provenance {
@@ -109,6 +124,44 @@ impl Provenance {
             }
         }
         joined.map_or(Provenance::Nothing, Provenance::Within)
+    }
+
+    fn joined_through<'a>(
+        children: impl Iterator<Item = (&'a Provenance, &'a [Label])> + Clone,
+        outputs: usize,
+        bands: &[&[Label]],
+    ) -> Provenance {
+        // With all labels as outputs, each label has its origins.
+        let labels = || children.clone().flat_map(|(_, labels)| labels);
+        let mut names: Labels = (0..outputs as Label).collect();
+        for label in labels() {
+            if !names.contains(label) {
+                names.push(*label);
+            }
+        }
+        let place = |label: &Label| names.iter().position(|l| l == label).unwrap_or(0);
+        let placed: SmallVec<[(&Provenance, Labels); 4]> = children
+            .clone()
+            .map(|(provenance, labels)| {
+                let labels = labels.iter().map(|label| place(label) as Label);
+                (provenance, labels.collect())
+            })
+            .collect();
+        let placed = placed.iter().map(|(p, labels)| (*p, labels.as_slice()));
+        let mut joined = Provenance::joined(placed, names.len());
+        if let Provenance::Within(list) = &mut joined {
+            for dependence in list {
+                for _ in bands {
+                    for band in bands {
+                        let ends = || band.iter().map(place);
+                        let both = ends().fold(0, |all, end| all | dependence.origins[end]);
+                        ends().for_each(|end| dependence.origins[end] = both);
+                    }
+                }
+                dependence.origins.truncate(outputs);
+            }
+        }
+        joined
     }
 
     /// The provenance of a class that is equal to two terms: it depends on no more than either does.
@@ -158,6 +211,8 @@ pub struct Data {
     pub provenance: Provenance,
     /// The number that each of its elements is, if that is known.
     pub constant: Option<f64>,
+    /// How it moves elements, if it is no tensor that plans may form but a structure.
+    pub structure: Option<Structure>,
     /// Whether a plan for it is in the e-graph, as far as known: never claimed wrongly, perhaps missed until the next rebuild.
     pub feasible: bool,
     /// The step of the problem for which the class was made.
@@ -168,6 +223,20 @@ impl Data {
     /// Whether all elements are one, so that a product with it only broadcasts.
     pub fn is_ones(&self) -> bool {
         self.constant == Some(1.0)
+    }
+
+    /// The class as a factor of a product.
+    pub fn factor<'a>(&'a self, labels: &'a [Label]) -> Factor<'a> {
+        Factor {
+            labels,
+            shape: &self.shape,
+            structure: self.structure,
+        }
+    }
+
+    /// Whether it is a constant structure.
+    pub fn is_band(&self) -> bool {
+        matches!(self.structure, Some(Structure::Band(_)))
     }
 }
 
@@ -267,9 +336,13 @@ fn joined(
             .zip(labels)
             .map(|(child, labels)| (&graph[*child].data, labels.as_slice()))
     };
+    let bands: SmallVec<[&[Label]; 2]> = data()
+        .filter(|(data, _)| data.is_band())
+        .map(|(_, labels)| labels)
+        .collect();
     (
         shape_of(data().map(|(d, l)| (d.shape.as_slice(), l)), outputs),
-        Provenance::join(data().map(|(d, l)| (&d.provenance, l)), outputs),
+        Provenance::join(data().map(|(d, l)| (&d.provenance, l)), outputs, &bands),
     )
 }
 
@@ -305,10 +378,12 @@ impl Analysis<Term> for Algebra {
                 let leaf = *leaf as usize;
                 let shape = graph.analysis.leaves.get(leaf).map(|l| l.shape.clone());
                 let provenance = graph.analysis.provenances.get(leaf).cloned();
+                let structure = graph.analysis.leaves.get(leaf).and_then(|leaf| leaf.moves);
                 return Data {
                     shape: shape.unwrap_or_default(),
                     provenance: provenance.unwrap_or_else(Provenance::mixed),
                     constant: None,
+                    structure,
                     feasible: true,
                     step,
                 };
@@ -318,6 +393,17 @@ impl Analysis<Term> for Algebra {
                     shape: SmallVec::from_slice(&[*size]),
                     provenance: Provenance::Nothing,
                     constant: Some(1.0),
+                    structure: None,
+                    feasible: true,
+                    step,
+                };
+            }
+            Term::Band(band) => {
+                return Data {
+                    shape: SmallVec::from_slice(&band.sizes),
+                    provenance: Provenance::Nothing,
+                    constant: None,
+                    structure: Some(Structure::Band(*band)),
                     feasible: true,
                     step,
                 };
@@ -332,13 +418,16 @@ impl Analysis<Term> for Algebra {
                     }
                     Provenance::Within(_) => None,
                 };
-                let fills = |child: &&Id| graph[**child].data.is_ones();
-                let ranks = product
+                let fills = |child: &Id| graph[*child].data.is_ones();
+                let factors: SmallVec<[Factor; 4]> = product
                     .children
                     .iter()
-                    .filter(|child| !fills(child))
-                    .map(|child| graph[*child].data.shape.len());
-                let one_step = executable(ranks, product.children.iter().any(|c| fills(&c)));
+                    .zip(&product.labels)
+                    .filter(|(child, _)| !fills(child))
+                    .map(|(child, labels)| graph[*child].data.factor(labels))
+                    .collect();
+                let broadcasts = product.children.iter().any(fills);
+                let one_step = one_step(&factors, outputs, broadcasts);
                 (shape, provenance, constant, one_step)
             }
             Term::Add(sum) => {
@@ -352,7 +441,10 @@ impl Analysis<Term> for Algebra {
                         graph[*child].data.constant.map(|c| c * coefficient.0)
                     })
                     .sum::<Option<f64>>();
-                (shape, provenance, constant, true)
+                // Structures are no tensors, so their sum cannot be formed.
+                let formed = |child: &Id| graph[*child].data.structure.is_none();
+                let one_step = sum.children.iter().all(formed);
+                (shape, provenance, constant, one_step)
             }
         };
         let feasible = executable
@@ -364,6 +456,7 @@ impl Analysis<Term> for Algebra {
             shape,
             provenance,
             constant,
+            structure: None,
             feasible,
             step,
         }

@@ -7,6 +7,7 @@
 
 use super::analysis::Graph;
 use super::language::{Coefficient, Label, Labels, Product, Shape, Sum, Term};
+use super::structure::{Summed, settle};
 use egg::Id;
 use smallvec::{SmallVec, smallvec};
 
@@ -72,7 +73,7 @@ pub enum Level {
 pub fn product(graph: &mut Graph, operands: &[Operand], free: &[Label], level: Level) -> View {
     let mut coefficient = 1.0;
     let mut kept: SmallVec<[Operand; 4]> = SmallVec::new();
-    let mut summed: SmallVec<[(Label, usize); 4]> = SmallVec::new();
+    let mut summed = Summed::new();
     for operand in operands {
         let id = graph.find(operand.id);
         let data = &graph[id].data;
@@ -90,6 +91,9 @@ pub fn product(graph: &mut Graph, operands: &[Operand], free: &[Label], level: L
                 }
             }
         }
+    }
+    if !settle(graph, &mut kept, free, &mut summed) {
+        return constant(graph, 0.0);
     }
     for (label, size) in summed {
         if !kept.iter().any(|operand| operand.labels.contains(&label)) {

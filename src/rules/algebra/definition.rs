@@ -1,22 +1,15 @@
-//! What belongs to the definition of a value, and which axes of it come from which of the value's.
+//! What belongs to the definition of a value.
 //!
-//! A definition is what lies between the marks of a value's components and the mark of the array that they yield. Walking up
-//! from that array, each axis carries its label to the axes of the operands that have it; so for a low-rank update
-//! `w[i,k] + Σᵣ a[i,r]·b[r,k]` the second axis of `a` comes from nowhere and the first from the value's first. Nothing of
-//! this knows of any particular type, and a batched definition has one axis more in the same way.
+//! A definition is what lies between the marks of a value's components and the mark of the array that they yield. Nothing of
+//! this knows of any particular type, and a batched definition is one in the same way.
 //!
 //! Where a component is itself a value, the walk goes on into its definition: all of that belongs to one component of the
 //! outer value.
 
 use super::equation::{Equation, mark};
-use super::problem::Value;
-use crate::trace::{Jaxpr, Var};
+use crate::trace::{Atom, Eqn, Jaxpr, Var, op::Op};
 use rustc_hash::{FxHashMap, FxHashSet};
-use smallvec::SmallVec;
 use std::collections::BTreeSet;
-
-/// For each axis of a variable, the axes of the value that come from it, one bit each.
-pub(super) type Origins = SmallVec<[u32; 4]>;
 
 /// A variable that belongs to a definition.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,8 +18,6 @@ pub(super) struct Member {
     pub(super) var: Var,
     /// The components that it is, one bit each; none for what is no component.
     pub(super) components: u64,
-    /// Which axes of the value come from it.
-    pub(super) origins: Origins,
 }
 
 /// The definition of a value in a program.
@@ -38,8 +29,11 @@ pub(super) struct Definition {
     pub(super) eqns: Vec<usize>,
     /// What it is made of.
     pub(super) members: Vec<Member>,
-    /// What the algebra needs to know of the value.
-    pub(super) value: Value,
+    /// May a plan hold that array?
+    pub(super) allow_materialise: bool,
+    /// An operation that is no algebra and gives, from two components or more, something as large as that array: whatever the
+    /// plan, it is formed.
+    pub(super) opaque: Option<usize>,
 }
 
 /// The equations of a program, and who makes which variable.
@@ -61,16 +55,28 @@ impl<'a> Reading<'a> {
                 }
             }
         }
-        let equations = program
-            .eqns()
-            .iter()
-            .map(|eqn| Equation::read(program, eqn))
-            .collect();
-        Reading {
+        let mut reading = Reading {
             program,
-            equations,
+            equations: Vec::new(),
             producer,
-        }
+        };
+        let is_zero = |var: Var| {
+            let made = reading
+                .producer(var)
+                .and_then(|made| program.eqns().get(made));
+            let blank = made.filter(|eqn| matches!(eqn.op, Op::BroadcastInDim(_)));
+            let literal = blank.and_then(|eqn| eqn.inputs.first());
+            literal.is_some_and(|atom| match atom {
+                Atom::Lit(literal) => literal.value().as_f64() == Some(0.0),
+                Atom::Var(_) => false,
+            })
+        };
+        let eqns = program.eqns().iter();
+        let equations = eqns
+            .map(|eqn| Equation::read(program, eqn, is_zero))
+            .collect();
+        reading.equations = equations;
+        reading
     }
 
     /// The equation that makes a variable.
@@ -97,33 +103,25 @@ impl<'a> Reading<'a> {
     fn definition(&self, end: usize) -> Option<Definition> {
         let eqn = self.program.eqns().get(end)?;
         let own = mark(eqn)?;
-        self.equations.get(end)?.as_ref()?;
-        let whole = self.program.aval(*eqn.outputs.first()?);
-        if whole.ndim() > 32 {
-            return None;
-        }
         let mut walk = Walk {
             reading: self,
             value: own.value,
+            elements: self.program.aval(*eqn.outputs.first()?).size(),
             pending: BTreeSet::new(),
             known: FxHashMap::default(),
             eqns: FxHashSet::default(),
             members: Vec::new(),
             component_found: false,
+            opaque: None,
         };
         walk.eqns.insert(end);
-        let origins: Origins = (0..whole.ndim()).map(|axis| 1 << axis).collect();
-        walk.reach(eqn.inputs.first()?.var()?, 0, &origins);
+        walk.reach(eqn.inputs.first()?.var()?, 0);
         while let Some(index) = walk.pending.pop_last() {
             walk.visit(index);
         }
-        if !walk.component_found {
+        if !walk.component_found && walk.opaque.is_none() {
             return None;
         }
-        let long = |axis: &usize| whole.shape.get(*axis).is_some_and(|size| *size != 1);
-        let axes = (0..whole.ndim())
-            .filter(long)
-            .fold(0, |all, i| all | 1 << i);
         let mut eqns: Vec<usize> = walk.eqns.into_iter().collect();
         eqns.sort_unstable();
         walk.members.sort_by_key(|member| member.var);
@@ -131,55 +129,81 @@ impl<'a> Reading<'a> {
             eqn: end,
             eqns,
             members: walk.members,
-            value: Value {
-                axes,
-                allow_materialise: own.allow_materialise,
-            },
+            allow_materialise: own.allow_materialise,
+            opaque: walk.opaque,
         })
+    }
+
+    /// The components of a value on which a variable depends through whatever equations, one bit each.
+    fn components_below(&self, var: Var, value: u64) -> u64 {
+        let field = |eqn: &Eqn| mark(eqn).filter(|m| m.value == value).and_then(|m| m.field);
+        let eqns = self.program.eqns();
+        let Some(first) = eqns.iter().position(|eqn| field(eqn).is_some()) else {
+            return 0;
+        };
+        let mut components = 0;
+        let mut seen = FxHashSet::default();
+        let mut pending = vec![var];
+        while let Some(var) = pending.pop() {
+            let Some(index) = self.producer(var).filter(|index| *index >= first) else {
+                continue;
+            };
+            let Some(eqn) = eqns.get(index).filter(|_| seen.insert(index)) else {
+                continue;
+            };
+            match field(eqn) {
+                Some(field) => components |= 1 << field.min(63),
+                None => pending.extend(eqn.inputs.iter().filter_map(Atom::var)),
+            }
+        }
+        components
     }
 }
 
 struct Walk<'a> {
     reading: &'a Reading<'a>,
     value: u64,
+    /// Number of elements of what the definition yields.
+    elements: usize,
     /// Equations to visit, the last of the program first.
     pending: BTreeSet<usize>,
-    /// What is known of the variables that were reached: of which components they are part, and where axes go.
-    known: FxHashMap<Var, (u64, Origins)>,
+    /// Of which components the variables that were reached are part.
+    known: FxHashMap<Var, u64>,
     eqns: FxHashSet<usize>,
     members: Vec<Member>,
     component_found: bool,
+    opaque: Option<usize>,
 }
 
 impl Walk<'_> {
-    fn reach(&mut self, var: Var, components: u64, origins: &[u32]) {
-        let known = self
-            .known
-            .entry(var)
-            .or_insert_with(|| (0, SmallVec::from_elem(0, origins.len())));
-        known.0 |= components;
-        for (slot, origin) in known.1.iter_mut().zip(origins) {
-            *slot |= origin;
-        }
+    fn reach(&mut self, var: Var, components: u64) {
+        *self.known.entry(var).or_insert(0) |= components;
         match self.reading.algebra(var) {
             Some((index, _)) => {
                 self.pending.insert(index);
             }
-            None => self.member(var),
+            None => {
+                if components == 0 {
+                    let below = self.reading.components_below(var, self.value);
+                    let size = self.reading.program.aval(var).size();
+                    if below.count_ones() > 1 && size >= self.elements {
+                        self.opaque = self.reading.producer(var);
+                    }
+                    *self.known.entry(var).or_insert(0) |= below;
+                    self.component_found |= below != 0;
+                }
+                self.member(var);
+            }
         }
     }
 
     /// Notes a variable as part of the definition, with what is known of it by now.
     fn member(&mut self, var: Var) {
-        let Some((components, origins)) = self.known.get(&var).cloned() else {
+        let Some(components) = self.known.get(&var).copied() else {
             return;
         };
         self.members.retain(|member| member.var != var);
-        self.members.push(Member {
-            var,
-            components,
-            origins,
-        });
+        self.members.push(Member { var, components });
     }
 
     fn visit(&mut self, index: usize) {
@@ -192,7 +216,7 @@ impl Walk<'_> {
         let Some(output) = eqn.outputs.first().copied() else {
             return;
         };
-        let Some((mut components, origins)) = self.known.get(&output).cloned() else {
+        let Some(mut components) = self.known.get(&output).copied() else {
             return;
         };
         self.eqns.insert(index);
@@ -202,9 +226,7 @@ impl Walk<'_> {
             if mark.value == self.value && components == 0 {
                 components = 1 << field.min(63);
                 self.component_found = true;
-                if let Some(known) = self.known.get_mut(&output) {
-                    known.0 = components;
-                }
+                self.known.insert(output, components);
             }
             self.member(output);
             // What a component is made of is nobody's business, unless it is a value itself.
@@ -212,16 +234,8 @@ impl Walk<'_> {
                 return;
             }
         }
-        for (var, labels) in equation.operands() {
-            let passed: Origins = labels
-                .iter()
-                .map(|label| {
-                    let axis = equation.output().iter().position(|l| l == label);
-                    axis.and_then(|axis| origins.get(axis).copied())
-                        .unwrap_or(0)
-                })
-                .collect();
-            self.reach(var, components, &passed);
+        for (var, _) in equation.operands() {
+            self.reach(var, components);
         }
     }
 

@@ -1,24 +1,61 @@
 //! An equation of a program as the algebra sees it.
 
 use super::language::{Label, Labels};
-use crate::array::{Aval, Scalar};
-use crate::trace::op::{Axes, Binary, Component, Op, Unary};
+use super::structure::{Band, Structure};
+use crate::array::{Aval, DType, Dims, Scalar};
+use crate::trace::op::{
+    Axes, Binary, Component, Gather, GatherDimensionNumbers, GatherScatterMode, Op, Pad,
+    ScatterKind, Slice, Unary,
+};
 use crate::trace::{Atom, Eqn, Jaxpr, Var};
 use smallvec::SmallVec;
 
 /// What an equation does, if that is algebra. Labels are local to the equation.
 #[derive(Debug, Clone)]
 pub(super) enum Equation {
-    /// `coefficient ·` the sum over the labels that are not in `output` of the product of the operands.
+    /// `coefficient ·` the sum over the labels that are not in `output` of the product of the operands and of what moves them.
     Product {
         coefficient: f64,
         operands: SmallVec<[(Var, Labels); 2]>,
+        moves: SmallVec<[Move; 1]>,
         output: Labels,
     },
     /// A linear combination; no variable stands for the number one.
     Sum {
         terms: SmallVec<[(f64, Option<Var>, Labels); 2]>,
         output: Labels,
+    },
+    /// A direct sum: each part is placed along an axis.
+    Concatenate {
+        parts: SmallVec<[(Var, Band); 3]>,
+        axis: usize,
+        output: Labels,
+    },
+    /// The same elements in the same order along other axes.
+    Reshape {
+        operand: (Var, Labels),
+        from: Dims,
+        to: Dims,
+        output: Labels,
+    },
+    /// The same numbers in another element type.
+    Convert {
+        operand: (Var, Labels),
+        output: Labels,
+    },
+}
+
+/// What moves the elements of a product's operand, as a factor.
+#[derive(Debug, Clone)]
+pub(super) enum Move {
+    /// From the axis of the operand with the second label to the axis of the result with the first.
+    Band(Band, [Label; 2]),
+    /// To or from the places that an index says, along an axis of this size, which has the last label.
+    Index {
+        index: Var,
+        size: usize,
+        kind: Structure,
+        labels: Labels,
     },
 }
 
@@ -29,8 +66,10 @@ pub(super) enum Kind {
     Contraction,
     /// A product of two tensors, element by element.
     Elementwise,
-    /// One tensor: renamed, scaled, or both.
+    /// One tensor: renamed, scaled, its elements moved.
     View,
+    /// One tensor in another element type.
+    Convert,
     /// One tensor, summed over some axes.
     Reduction,
     /// One tensor or none, broadcast.
@@ -42,7 +81,13 @@ pub(super) enum Kind {
 impl Equation {
     /// Reads an equation; `None` if it bounds islands. All operands and the result must be of one floating-point type, and
     /// literals must be finite real numbers.
-    pub(super) fn read(program: &Jaxpr, eqn: &Eqn) -> Option<Equation> {
+    ///
+    /// `is_zero` says whether a variable is known to be zero.
+    pub(super) fn read(
+        program: &Jaxpr,
+        eqn: &Eqn,
+        is_zero: impl Fn(Var) -> bool,
+    ) -> Option<Equation> {
         let [result] = eqn.outputs.as_slice() else {
             return None;
         };
@@ -51,6 +96,17 @@ impl Equation {
             return None;
         }
         let avals: SmallVec<[&Aval; 4]> = eqn.inputs.iter().map(|a| program.atom_aval(a)).collect();
+        match &eqn.op {
+            Op::ConvertElementType(_) => return convert(eqn, avals.first()?, result),
+            Op::Gather(gather) => return gathered(eqn, gather, &avals, result),
+            Op::Scatter(scatter) if scatter.kind == ScatterKind::Add => {
+                let zero = eqn.inputs.first()?.var().is_some_and(is_zero);
+                let numbers = GatherDimensionNumbers::from(&scatter.dimension_numbers);
+                return zero.then(|| scattered(eqn, &numbers, &avals)).flatten();
+            }
+            Op::SelectN(_) => return masked(eqn, &avals, is_zero),
+            _ => {}
+        }
         if avals.iter().any(|aval| aval.dtype != result.dtype) {
             return None;
         }
@@ -58,10 +114,26 @@ impl Equation {
             Op::Binary(Binary::Div) => return quotient(eqn, avals.first()?.ndim()),
             Op::Unary(Unary::Square) => return square(eqn, result.ndim()),
             Op::IntegerPow(power) if power.y == 2 => return square(eqn, result.ndim()),
+            Op::Slice(slice) => return sliced(eqn, slice, avals.first()?),
+            Op::Pad(pad) => return padded(eqn, pad, avals.first()?, result),
+            Op::Rev(rev) => {
+                let reversed = |axis: usize, size: usize| {
+                    let back = || Band::new([size; 2], [0, size - 1], [1, -1], size);
+                    (size > 1 && rev.dimensions.contains(&axis)).then(back)
+                };
+                return banded(eqn, avals.first()?, reversed);
+            }
+            Op::Concatenate(along) => return concatenated(eqn, along.dimension, &avals, result),
             _ => {}
         }
         match eqn.op.axes(&avals) {
-            Axes::Opaque => None,
+            Axes::Opaque => match &eqn.op {
+                Op::Reshape(_) => reshaped(eqn, avals.first()?, result),
+                Op::BroadcastInDim(grown) => {
+                    grown_ones(eqn, avals.first()?, result, &grown.broadcast_dimensions)
+                }
+                _ => None,
+            },
             Axes::Product { operands, output } => {
                 let mut coefficient = 1.0;
                 let mut kept = SmallVec::new();
@@ -77,6 +149,7 @@ impl Equation {
                 Some(Equation::Product {
                     coefficient,
                     operands: kept,
+                    moves: SmallVec::new(),
                     output: Labels::from_slice(&output),
                 })
             }
@@ -113,13 +186,43 @@ impl Equation {
                 .iter()
                 .filter_map(|(_, var, labels)| Some(((*var)?, labels)))
                 .collect(),
+            Equation::Concatenate { parts, output, .. } => {
+                parts.iter().map(|(var, _)| (*var, output)).collect()
+            }
+            Equation::Reshape { operand, .. } | Equation::Convert { operand, .. } => {
+                SmallVec::from_iter([(operand.0, &operand.1)])
+            }
         }
+    }
+
+    /// What moves its operands.
+    fn moves(&self) -> &[Move] {
+        match self {
+            Equation::Product { moves, .. } => moves,
+            _ => &[],
+        }
+    }
+
+    /// Whether no axis of the result comes from an operand's axis with this label.
+    fn sums(&self, label: &Label) -> bool {
+        let output = self.output();
+        let moved = |m: &Move| match m {
+            Move::Band(_, labels) => labels[1] == *label && output.contains(&labels[0]),
+            Move::Index { .. } => false,
+        };
+        !matches!(self, Equation::Reshape { .. })
+            && !output.contains(label)
+            && !self.moves().iter().any(moved)
     }
 
     /// The labels of its result.
     pub(super) fn output(&self) -> &Labels {
         match self {
-            Equation::Product { output, .. } | Equation::Sum { output, .. } => output,
+            Equation::Product { output, .. }
+            | Equation::Sum { output, .. }
+            | Equation::Concatenate { output, .. }
+            | Equation::Reshape { output, .. }
+            | Equation::Convert { output, .. } => output,
         }
     }
 
@@ -128,7 +231,10 @@ impl Equation {
         let output = self.output();
         match self {
             Equation::Sum { terms, .. } if terms.len() > 1 => Kind::Sum,
-            Equation::Sum { .. } => Kind::View,
+            Equation::Sum { .. } | Equation::Reshape { .. } => Kind::View,
+            Equation::Concatenate { .. } => Kind::Sum,
+            Equation::Convert { .. } => Kind::Convert,
+            Equation::Product { moves, .. } if !moves.is_empty() => Kind::View,
             Equation::Product { operands, .. } => {
                 let tensors = operands.iter().filter(|(_, labels)| !labels.is_empty());
                 let tensors = tensors.count();
@@ -155,8 +261,9 @@ impl Equation {
             Equation::Product {
                 coefficient,
                 operands,
+                moves,
                 output,
-            } if *coefficient == 1.0 => match operands.as_slice() {
+            } if *coefficient == 1.0 && moves.is_empty() => match operands.as_slice() {
                 [(var, labels)] if labels == output => Some(*var),
                 _ => None,
             },
@@ -166,10 +273,9 @@ impl Equation {
 
     /// Whether it sums over an axis of this variable.
     pub(super) fn sums_over(&self, var: Var) -> bool {
-        let output = self.output();
         self.operands()
             .iter()
-            .any(|(v, labels)| *v == var && labels.iter().any(|label| !output.contains(label)))
+            .any(|(v, labels)| *v == var && labels.iter().any(|label| self.sums(label)))
     }
 }
 
@@ -186,6 +292,7 @@ fn quotient(eqn: &Eqn, rank: usize) -> Option<Equation> {
     Some(Equation::Product {
         coefficient,
         operands: SmallVec::from_iter([(*var, labels.clone())]),
+        moves: SmallVec::new(),
         output: labels,
     })
 }
@@ -197,7 +304,242 @@ fn square(eqn: &Eqn, rank: usize) -> Option<Equation> {
     Some(Equation::Product {
         coefficient: 1.0,
         operands: SmallVec::from_iter([(var, labels.clone()), (var, labels.clone())]),
+        moves: SmallVec::new(),
         output: labels,
+    })
+}
+
+/// One operand, each of whose axes `0..rank` may be moved; `band(axis, size)` says how.
+fn banded(
+    eqn: &Eqn,
+    operand: &Aval,
+    band: impl Fn(usize, usize) -> Option<Band>,
+) -> Option<Equation> {
+    let var = eqn.inputs.first()?.var()?;
+    let rank = operand.ndim() as Label;
+    let output: Labels = (0..rank).collect();
+    let mut labels = output.clone();
+    let mut moves = SmallVec::new();
+    for (axis, size) in operand.shape.iter().enumerate() {
+        if let Some(band) = band(axis, *size) {
+            let moved = rank + axis as Label;
+            labels[axis] = moved;
+            moves.push(Move::Band(band, [axis as Label, moved]));
+        }
+    }
+    Some(Equation::Product {
+        coefficient: 1.0,
+        operands: SmallVec::from_iter([(var, labels)]),
+        moves,
+        output,
+    })
+}
+
+fn sliced(eqn: &Eqn, slice: &Slice, operand: &Aval) -> Option<Equation> {
+    if operand.size() == 0 {
+        return None;
+    }
+    banded(eqn, operand, |axis, size| {
+        let (start, limit) = (
+            slice.start_indices.get(axis)?,
+            slice.limit_indices.get(axis)?,
+        );
+        let step = slice.strides.as_ref().map_or(1, |strides| strides[axis]);
+        let count = limit.checked_sub(*start)?.div_ceil(step);
+        let band = Band::new([count, size], [0, *start], [1, step as i64], count);
+        (!band.is_identity()).then_some(band)
+    })
+}
+
+/// Padding by zeros. Negative padding cuts.
+fn padded(eqn: &Eqn, pad: &Pad, operand: &Aval, result: &Aval) -> Option<Equation> {
+    let by_zero = number(eqn.inputs.get(1)?)? == 0.0;
+    if !by_zero || operand.size() == 0 || result.size() == 0 {
+        return None;
+    }
+    banded(eqn, operand, |axis, size| {
+        let (low, _, between) = *pad.padding_config.get(axis)?;
+        let new = *result.shape.get(axis)?;
+        let step = between + 1;
+        let place = |i: i64| low + i * step;
+        let inside = |i: &i64| (0..new as i64).contains(&place(*i));
+        let first = (0..size as i64).find(inside);
+        let count = (0..size as i64).filter(inside).count();
+        let first = first.unwrap_or(0);
+        let at = place(first).max(0) as usize;
+        let band = Band::new([new, size], [at, first as usize], [step, 1], count);
+        (!band.is_identity()).then_some(band)
+    })
+}
+
+fn concatenated(eqn: &Eqn, axis: usize, avals: &[&Aval], result: &Aval) -> Option<Equation> {
+    let whole = *result.shape.get(axis)?;
+    if result.size() == 0 || result.ndim() > Label::MAX as usize / 4 {
+        return None;
+    }
+    let mut start = 0;
+    let mut parts = SmallVec::new();
+    for (atom, aval) in eqn.inputs.iter().zip(avals) {
+        let size = *aval.shape.get(axis)?;
+        if size > 0 {
+            let band = Band::new([whole, size], [start, 0], [1, 1], size);
+            parts.push((atom.var()?, band));
+        }
+        start += size;
+    }
+    Some(Equation::Concatenate {
+        parts,
+        axis,
+        output: (0..result.ndim() as Label).collect(),
+    })
+}
+
+fn reshaped(eqn: &Eqn, operand: &Aval, result: &Aval) -> Option<Equation> {
+    if operand.size() == 0 {
+        return None;
+    }
+    let var = eqn.inputs.first()?.var()?;
+    Some(Equation::Reshape {
+        operand: (var, (0..operand.ndim() as Label).collect()),
+        from: operand.shape.clone(),
+        to: result.shape.clone(),
+        output: (0..result.ndim() as Label).collect(),
+    })
+}
+
+/// A broadcast in which axes of size 1 grow: they go, and others come.
+fn grown_ones(eqn: &Eqn, operand: &Aval, result: &Aval, dimensions: &[usize]) -> Option<Equation> {
+    let var = eqn.inputs.first()?.var()?;
+    let rank = result.ndim() as Label;
+    let mut labels = Labels::new();
+    for (axis, (place, size)) in dimensions.iter().zip(&operand.shape).enumerate() {
+        labels.push(match result.shape.get(*place)? == size {
+            true => *place as Label,
+            false => rank + axis as Label,
+        });
+    }
+    Some(Equation::Product {
+        coefficient: 1.0,
+        operands: SmallVec::from_iter([(var, labels)]),
+        moves: SmallVec::new(),
+        output: (0..rank).collect(),
+    })
+}
+
+/// A conversion to a floating-point type, unless it drops imaginary parts.
+fn convert(eqn: &Eqn, operand: &Aval, result: &Aval) -> Option<Equation> {
+    if operand.dtype.is_complex() && !result.dtype.is_complex() {
+        return None;
+    }
+    let labels: Labels = (0..operand.ndim() as Label).collect();
+    Some(Equation::Convert {
+        operand: (eqn.inputs.first()?.var()?, labels.clone()),
+        output: labels,
+    })
+}
+
+/// Whether windows are whole but for one axis, along which one place each is picked; which axis.
+fn picks_rows(numbers: &GatherDimensionNumbers) -> Option<usize> {
+    match (
+        numbers.start_index_map.as_slice(),
+        numbers.collapsed_slice_dims.as_slice(),
+    ) {
+        ([axis], [collapsed]) if axis == collapsed && numbers.operand_batching_dims.is_empty() => {
+            Some(*axis)
+        }
+        _ => None,
+    }
+}
+
+/// The labels of the rows' tensor (whose picked axis has the label `rank`), of the structure, and of the array with the rows
+/// (axes `0..rank` in order).
+fn row_labels(numbers: &GatherDimensionNumbers, axis: usize, rank: usize) -> (Labels, Labels) {
+    let picked = rank as Label;
+    let mut tensor: Labels = numbers.offset_dims.iter().map(|d| *d as Label).collect();
+    tensor.insert(axis.min(tensor.len()), picked);
+    let mut structure: Labels = (0..picked)
+        .filter(|d| !numbers.offset_dims.contains(&(*d as usize)))
+        .collect();
+    structure.push(picked);
+    (tensor, structure)
+}
+
+fn gathered(eqn: &Eqn, gather: &Gather, avals: &[&Aval], result: &Aval) -> Option<Equation> {
+    let [operand, _] = avals else { return None };
+    let axis = picks_rows(&gather.dimension_numbers)?;
+    let whole = |(a, (window, size)): (usize, (&usize, &usize))| a == axis || window == size;
+    let sizes = gather.slice_sizes.iter().zip(&operand.shape);
+    // What fills missing rows must be the same for each factor of a product and each term of a sum.
+    let fills = match (gather.mode, gather.fill_value) {
+        (GatherScatterMode::FillOrDrop, Some(fill)) => fill.as_f64() == Some(0.0),
+        _ => true,
+    };
+    if !sizes.enumerate().all(whole) || !fills || operand.dtype != result.dtype {
+        return None;
+    }
+    let (tensor, structure) = row_labels(&gather.dimension_numbers, axis, result.ndim());
+    Some(Equation::Product {
+        coefficient: 1.0,
+        operands: SmallVec::from_iter([(eqn.inputs.first()?.var()?, tensor)]),
+        moves: SmallVec::from_iter([Move::Index {
+            index: eqn.inputs.get(1)?.var()?,
+            size: *operand.shape.get(axis)?,
+            kind: Structure::Gather,
+            labels: structure,
+        }]),
+        output: (0..result.ndim() as Label).collect(),
+    })
+}
+
+/// Rows added up in an array of zeros.
+fn scattered(eqn: &Eqn, numbers: &GatherDimensionNumbers, avals: &[&Aval]) -> Option<Equation> {
+    let [operand, _, updates] = avals else {
+        return None;
+    };
+    let axis = picks_rows(numbers)?;
+    let window = numbers.window_sizes(operand.ndim(), &updates.shape);
+    let whole = |(a, (window, size)): (usize, (&usize, &usize))| a == axis || window == size;
+    let mut sizes = window.iter().zip(&operand.shape).enumerate();
+    if !sizes.all(whole) || operand.dtype != updates.dtype {
+        return None;
+    }
+    let (output, structure) = row_labels(numbers, axis, updates.ndim());
+    Some(Equation::Product {
+        coefficient: 1.0,
+        operands: SmallVec::from_iter([(
+            eqn.inputs.get(2)?.var()?,
+            (0..updates.ndim() as Label).collect(),
+        )]),
+        moves: SmallVec::from_iter([Move::Index {
+            index: eqn.inputs.get(1)?.var()?,
+            size: *operand.shape.get(axis)?,
+            kind: Structure::Scatter,
+            labels: structure,
+        }]),
+        output,
+    })
+}
+
+/// A choice between zero and a tensor is a product with the mask; islands take it in only where that tensor must not be formed.
+fn masked(eqn: &Eqn, avals: &[&Aval], is_zero: impl Fn(Var) -> bool) -> Option<Equation> {
+    let [mask, zero, Atom::Var(tensor)] = eqn.inputs.as_slice() else {
+        return None;
+    };
+    let (which, zeros) = (avals.first()?, avals.get(1)?);
+    let zero = match zero {
+        Atom::Lit(_) => number(zero)? == 0.0,
+        Atom::Var(var) => is_zero(*var),
+    };
+    if which.dtype != DType::Bool || !zero {
+        return None;
+    }
+    let output: Labels = (0..zeros.ndim() as Label).collect();
+    let mask_labels: Labels = (0..which.ndim() as Label).collect();
+    Some(Equation::Product {
+        coefficient: 1.0,
+        operands: SmallVec::from_iter([(mask.var()?, mask_labels), (*tensor, output.clone())]),
+        moves: SmallVec::new(),
+        output,
     })
 }
 

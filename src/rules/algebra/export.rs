@@ -10,7 +10,8 @@ use super::plan::{Action, Plan, PlanStep};
 use crate::array::{Aval, Buffer, DType, Dims, Scalar};
 use crate::error::{Error, Result};
 use crate::trace::op::{
-    Binary, BroadcastInDim, DotGeneral, Op, Reduce, Reducer, Reshape, Transpose, Unary,
+    Binary, BroadcastInDim, ConvertElementType, DotGeneral, Op, Reduce, Reducer, Reshape,
+    Transpose, Unary,
 };
 use crate::trace::{Atom, Eqn, Jaxpr, Literal, Var};
 use rustc_hash::FxHashMap;
@@ -32,16 +33,13 @@ pub(super) struct Exported {
 
 /// Writes a plan as equations; new variables are added to the program.
 pub(super) fn export(program: &mut Jaxpr, island: &Island, plan: &Plan) -> Result<Exported> {
-    let dtype = island
-        .roots
-        .first()
-        .map_or(DType::F32, |var| program.aval(*var).dtype);
     let mut writer = Writer {
+        dtype: island.dtype,
+        plan,
         wanted: wanted(plan),
         scales: folded_scales(plan),
         program,
         island,
-        dtype,
         eqns: Vec::new(),
         place: 0,
         at: Location::caller(),
@@ -61,18 +59,18 @@ pub(super) fn export(program: &mut Jaxpr, island: &Island, plan: &Plan) -> Resul
 
 /// A tensor in the program: its `i`-th axis is axis `axes[i]` of the class.
 #[derive(Clone)]
-struct Tensor {
-    atom: Atom,
-    shape: Shape,
-    axes: Labels,
+pub(super) struct Tensor {
+    pub(super) atom: Atom,
+    pub(super) shape: Shape,
+    pub(super) axes: Labels,
 }
 
 /// A factor: a tensor with the label of each of its axes.
 #[derive(Clone)]
-struct Factor {
-    atom: Atom,
-    shape: Shape,
-    labels: Labels,
+pub(super) struct Factor {
+    pub(super) atom: Atom,
+    pub(super) shape: Shape,
+    pub(super) labels: Labels,
 }
 
 impl Factor {
@@ -81,9 +79,10 @@ impl Factor {
     }
 }
 
-struct Writer<'a> {
+pub(super) struct Writer<'a> {
     program: &'a mut Jaxpr,
-    island: &'a Island,
+    pub(super) island: &'a Island,
+    pub(super) plan: &'a Plan,
     dtype: DType,
     /// For each step the order of axes that its users would like best.
     wanted: Vec<Option<Labels>>,
@@ -137,7 +136,7 @@ fn wanted(plan: &Plan) -> Vec<Option<Labels>> {
                     pass(&mut wanted, *operand, labels, &order);
                 }
             }
-            Action::Leaf(_) => {}
+            Action::Leaf(_) | Action::Band(_) => {}
         }
     }
     wanted
@@ -176,12 +175,23 @@ impl Writer<'_> {
                 let var = self.island.leaves.get(*leaf as usize).copied();
                 let var =
                     var.ok_or_else(|| Error::internal("a plan reads a leaf that is not there"))?;
+                let atom = match step.structure {
+                    Some(_) => Atom::Var(var),
+                    None => self.leaf(var, &step.shape),
+                };
                 Ok(Tensor {
-                    atom: Atom::Var(var),
+                    atom,
                     shape: step.shape.clone(),
                     axes: (0..rank as Label).collect(),
                 })
             }
+            // Nothing is there to be read: products with it are slices and paddings.
+            Action::Band(_) => Ok(Tensor {
+                atom: self.number(0.0)?,
+                shape: step.shape.clone(),
+                axes: (0..rank as Label).collect(),
+            }),
+            Action::Product(operands) if self.moves(operands) => self.moved(index, operands, step),
             Action::Product(operands) => {
                 let mut factors: SmallVec<[Factor; 3]> = operands
                     .iter()
@@ -201,13 +211,21 @@ impl Writer<'_> {
             Action::Sum(terms) => {
                 let order = self.wanted[index].clone();
                 let order = order.unwrap_or_else(|| (0..rank as Label).collect());
+                if let Some(whole) = self.direct_sum(terms, &step.shape, &order)? {
+                    return Ok(whole);
+                }
                 self.sum(terms, &step.shape, &order)
             }
         }
     }
 
+    /// The coefficient that the sum above leaves to a product.
+    pub(super) fn scale(&self, step: usize) -> f64 {
+        self.scales.get(step).copied().unwrap_or(1.0)
+    }
+
     /// An earlier step under the labels of a later one.
-    fn factor(&self, step: usize, labels: &[Label]) -> Factor {
+    pub(super) fn factor(&self, step: usize, labels: &[Label]) -> Factor {
         let tensor = &self.tensors[step];
         Factor {
             atom: tensor.atom.clone(),
@@ -220,7 +238,7 @@ impl Writer<'_> {
         }
     }
 
-    fn number(&self, value: f64) -> Result<Atom> {
+    pub(super) fn number(&self, value: f64) -> Result<Atom> {
         let buffer = Buffer::scalar(Scalar::Float(value), self.dtype, false);
         Literal::new(Arc::new(buffer))
             .map(Atom::Lit)
@@ -228,7 +246,7 @@ impl Writer<'_> {
     }
 
     /// Appends an equation and returns its result.
-    fn emit(&mut self, op: impl Into<Op>, inputs: &[&Atom], shape: &[usize]) -> Atom {
+    pub(super) fn emit(&mut self, op: impl Into<Op>, inputs: &[&Atom], shape: &[usize]) -> Atom {
         let aval = Aval::new(Dims::from_slice(shape), self.dtype);
         let var = self.program.fresh(Arc::new(aval));
         self.eqns.push(Placed {
@@ -244,7 +262,7 @@ impl Writer<'_> {
     }
 
     /// A factor with its axes in another order.
-    fn transposed(&mut self, factor: Factor, labels: &[Label]) -> Factor {
+    pub(super) fn transposed(&mut self, factor: Factor, labels: &[Label]) -> Factor {
         if factor.labels.as_slice() == labels {
             return factor;
         }
@@ -262,7 +280,12 @@ impl Writer<'_> {
     }
 
     /// A factor with the axes `labels`, of these sizes, repeated along those that it lacks.
-    fn broadcast(&mut self, factor: Factor, labels: &[Label], shape: &[usize]) -> Factor {
+    pub(super) fn broadcast(
+        &mut self,
+        factor: Factor,
+        labels: &[Label],
+        shape: &[usize],
+    ) -> Factor {
         if factor.labels.len() == labels.len() {
             return self.transposed(factor, labels);
         }
@@ -287,7 +310,7 @@ impl Writer<'_> {
     }
 
     /// Sums over the axes that are neither in the result nor in another factor.
-    fn reduced(&mut self, factor: Factor, keep: impl Fn(Label) -> bool) -> Factor {
+    pub(super) fn reduced(&mut self, factor: Factor, keep: impl Fn(Label) -> bool) -> Factor {
         let gone: Dims = (0..factor.labels.len())
             .filter(|axis| !keep(factor.labels[*axis]))
             .collect();
@@ -330,8 +353,8 @@ impl Writer<'_> {
         let rank = shape.len() as Label;
         let (mut tensors, scalars): (SmallVec<[Factor; 3]>, SmallVec<[Factor; 3]>) =
             factors.into_iter().partition(|f| !f.labels.is_empty());
-        if tensors.iter().any(|factor| repeats(&factor.labels)) {
-            return Err(Error::internal("a plan takes the diagonal of a tensor"));
+        for factor in &mut tensors {
+            *factor = self.diagonal(factor.clone());
         }
         for index in 0..tensors.len() {
             let others: Labels = tensors
@@ -394,7 +417,7 @@ impl Writer<'_> {
         })
     }
 
-    fn scalar_product(&mut self, scalars: &[Factor]) -> Option<Factor> {
+    pub(super) fn scalar_product(&mut self, scalars: &[Factor]) -> Option<Factor> {
         let (first, rest) = scalars.split_first()?;
         let mut product = first.clone();
         for next in rest {
@@ -403,7 +426,7 @@ impl Writer<'_> {
         Some(product)
     }
 
-    fn scaled(&mut self, factor: Factor, scale: Option<Factor>) -> Factor {
+    pub(super) fn scaled(&mut self, factor: Factor, scale: Option<Factor>) -> Factor {
         let Some(scale) = scale else {
             return factor;
         };
@@ -468,7 +491,7 @@ impl Writer<'_> {
             rhs_contract,
             lhs_batch: batch.iter().filter_map(|label| axis(a, label)).collect(),
             rhs_batch: batch.iter().filter_map(|label| axis(b, label)).collect(),
-            preferred_element_type: None,
+            preferred_element_type: self.island.preferred.then_some(self.dtype),
         };
         let shape: Shape = labels
             .iter()
@@ -554,7 +577,7 @@ impl Writer<'_> {
     }
 
     /// A factor times a number; two numbers are multiplied at once.
-    fn times(&mut self, factor: Factor, coefficient: f64) -> Result<Factor> {
+    pub(super) fn times(&mut self, factor: Factor, coefficient: f64) -> Result<Factor> {
         if let Atom::Lit(literal) = &factor.atom
             && let Some(value) = literal.value().as_f64()
         {
@@ -564,6 +587,46 @@ impl Writer<'_> {
         let number = self.number(coefficient)?;
         let atom = self.emit(Binary::Mul, &[&factor.atom, &number], &factor.shape);
         Ok(Factor { atom, ..factor })
+    }
+
+    /// A tensor from outside, in the island's element type and with its axes taken apart as the island has them.
+    fn leaf(&mut self, var: Var, shape: &[usize]) -> Atom {
+        let aval = self.program.aval(var);
+        let (dtype, reshaped) = (aval.dtype, aval.shape.as_slice() != shape);
+        let mut atom = Atom::Var(var);
+        if dtype != self.dtype {
+            let given = aval.shape.clone();
+            let op = ConvertElementType {
+                new_dtype: self.dtype,
+                weak_type: false,
+            };
+            atom = self.emit(op, &[&atom], &given);
+        }
+        if reshaped {
+            let new_sizes = Dims::from_slice(shape);
+            atom = self.emit(Reshape { new_sizes }, &[&atom], shape);
+        }
+        atom
+    }
+
+    /// A result with the shape and the element type that the program gives it.
+    fn result(&mut self, atom: Atom, var: Var) -> Atom {
+        let (mut atom, aval) = (atom, self.program.aval(var).clone());
+        if self.program.atom_aval(&atom).shape != aval.shape {
+            let new_sizes = aval.shape.clone();
+            atom = self.emit(Reshape { new_sizes }, &[&atom], &aval.shape);
+        }
+        if self.dtype != aval.dtype {
+            let op = ConvertElementType {
+                new_dtype: aval.dtype,
+                weak_type: aval.weak_type,
+            };
+            let shape = aval.shape.clone();
+            let own = std::mem::replace(&mut self.dtype, aval.dtype);
+            atom = self.emit(op, &[&atom], &shape);
+            self.dtype = own;
+        }
+        atom
     }
 
     /// Gives each root its order of axes, and its variable where a new equation defines it.
@@ -588,13 +651,15 @@ impl Writer<'_> {
                     .collect(),
             };
             let order: Labels = (0..factor.labels.len() as Label).collect();
-            if factor.labels != order {
-                if let Some(place) = factor.atom.var().and_then(|var| made.get(&var)) {
-                    self.place = self.eqns[*place].place;
-                    self.at = self.eqns[*place].eqn.at;
-                }
-                let turned = self.transposed(factor, &order);
-                if let Some(new) = turned.atom.var() {
+            if let Some(place) = factor.atom.var().and_then(|var| made.get(&var)) {
+                self.place = self.eqns[*place].place;
+                self.at = self.eqns[*place].eqn.at;
+            }
+            let before = self.eqns.len();
+            let turned = self.transposed(factor.clone(), &order);
+            let atom = self.result(turned.atom, *var);
+            if self.eqns.len() > before {
+                if let Some(new) = atom.var() {
                     renamed.insert(new, *var);
                 }
                 roots.push((*var, Atom::Var(*var)));
@@ -629,11 +694,4 @@ impl Writer<'_> {
             roots,
         })
     }
-}
-
-fn repeats(labels: &[Label]) -> bool {
-    labels
-        .iter()
-        .enumerate()
-        .any(|(i, label)| labels[..i].contains(label))
 }

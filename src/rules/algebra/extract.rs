@@ -6,7 +6,7 @@
 //! always gets the same plan.
 
 use super::analysis::Graph;
-use super::cost::{Addend, Factor};
+use super::cost::{Addend, Factor, Made};
 use super::language::{Label, Labels, Term, elements};
 use super::plan::{Action, Plan, PlanStep, Root};
 use egg::{Id, Language};
@@ -50,32 +50,39 @@ type Needs = (f64, Vec<(usize, f64)>);
 /// For each class the number of the node that is chosen.
 pub type Choice = Vec<Option<usize>>;
 
-/// Which classes can be computed by a contraction, as far as they have been asked for.
-type Contractions = FxHashMap<Id, bool>;
+/// How classes can be made, as far as they have been asked for.
+type Contractions = FxHashMap<Id, Made>;
 
 /// The cost of a node as a step of its own; infinite where the class must not be formed or the node is no single step.
 fn node_cost(graph: &Graph, known: &mut Contractions, class: Id, term: &Term) -> f64 {
     let algebra = &graph.analysis;
     let data = &graph[class].data;
-    if !matches!(term, Term::Leaf(_)) && !algebra.admits(&data.provenance, &data.shape) {
+    if !matches!(term, Term::Leaf(_) | Term::Band(_))
+        && !algebra.admits(&data.provenance, &data.shape)
+    {
         return f64::INFINITY;
     }
     match term {
-        Term::Leaf(_) | Term::Ones(_) => 0.0,
+        Term::Leaf(_) | Term::Ones(_) | Term::Band(_) => 0.0,
         Term::Prod(product) | Term::Dot(product) => {
             let factors: SmallVec<[Factor; 4]> = product
                 .children
                 .iter()
                 .zip(&product.labels)
                 .filter(|(child, _)| !graph[**child].data.is_ones())
-                .map(|(child, labels)| Factor {
-                    labels,
-                    shape: &graph[*child].data.shape,
-                })
+                .map(|(child, labels)| graph[*child].data.factor(labels))
                 .collect();
             algebra
                 .model
                 .product(algebra.itemsize, &factors, &data.shape)
+        }
+        Term::Add(sum)
+            if sum
+                .children
+                .iter()
+                .any(|c| graph[*c].data.structure.is_some()) =>
+        {
+            f64::INFINITY
         }
         Term::Add(sum) => {
             let addends: SmallVec<[Addend; 4]> = sum
@@ -83,9 +90,9 @@ fn node_cost(graph: &Graph, known: &mut Contractions, class: Id, term: &Term) ->
                 .iter()
                 .map(|child| Addend {
                     elements: elements(&graph[*child].data.shape),
-                    accumulates: *known
+                    made: *known
                         .entry(graph.find(*child))
-                        .or_insert_with(|| has_contraction(graph, *child)),
+                        .or_insert_with(|| made(graph, *child)),
                 })
                 .collect();
             algebra
@@ -95,19 +102,27 @@ fn node_cost(graph: &Graph, known: &mut Contractions, class: Id, term: &Term) ->
     }
 }
 
-/// Whether a class can be computed by multiplying two tensors and summing.
-fn has_contraction(graph: &Graph, class: Id) -> bool {
-    graph[class].nodes.iter().any(|node| match node {
+/// Whether a class can be computed by multiplying two tensors and summing, or by placing a tensor in a larger one.
+fn made(graph: &Graph, class: Id) -> Made {
+    let of_node = |node: &Term| match node {
         Term::Prod(product) | Term::Dot(product) => {
-            product.labels.iter().filter(|l| !l.is_empty()).count() >= 2
-                && product
-                    .labels
+            let child = |child: &Id| &graph[*child].data;
+            super::plan::made(
+                product
+                    .children
                     .iter()
-                    .flatten()
-                    .any(|label| *label >= product.outputs)
+                    .zip(&product.labels)
+                    .map(|(id, labels)| child(id).factor(labels)),
+                product.outputs as usize,
+            )
         }
-        _ => false,
-    })
+        _ => Made::Apart,
+    };
+    let nodes = graph[class].nodes.iter().map(of_node);
+    nodes
+        .filter(|made| *made != Made::Apart)
+        .min_by_key(|made| *made == Made::Contracted)
+        .unwrap_or(Made::Apart)
 }
 
 impl ClassGraph {
@@ -443,6 +458,7 @@ impl ClassGraph {
             let action = match &self.nodes[class][choice[class]?].term {
                 Term::Leaf(leaf) => Action::Leaf(*leaf),
                 Term::Ones(_) => Action::Product(SmallVec::new()),
+                Term::Band(band) => Action::Band(*band),
                 Term::Prod(product) | Term::Dot(product) => Action::Product(
                     product
                         .children
@@ -468,6 +484,7 @@ impl ClassGraph {
             plan.steps.push(PlanStep {
                 action,
                 shape: data.shape.clone(),
+                structure: data.structure,
                 stands_for: data.step,
             });
         }

@@ -6,9 +6,14 @@
 //! stream) bounds islands, so that each layer is an island of its own and equal layers are solved once.
 
 use super::definition::{Definition, Reading};
-use super::equation::{Equation, Kind, mark};
-use super::language::{Coefficient, Labels, Shape};
-use super::problem::{Leaf, Mark, Operation, Problem};
+use super::equation::{Equation, Kind, Move, mark};
+use super::language::{Coefficient, Label, Labels, Shape};
+use super::problem::{Leaf, Mark, Operation, Problem, Value};
+use super::refine::{Parts, Refinement, in_units, runs};
+use super::structure::Structure;
+use crate::array::DType;
+use crate::error::{Error, Result};
+use crate::trace::op::Op;
 use crate::trace::{Atom, Jaxpr, Var};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
@@ -28,39 +33,107 @@ pub(super) struct Island {
     pub(super) origin: Vec<usize>,
     /// The mark that ends each value's definition.
     pub(super) values: Vec<usize>,
+    /// For each leaf that says where elements go, the operation that reads it.
+    pub(super) moving: FxHashMap<u32, Op>,
+    /// The element type in which the island computes.
+    pub(super) dtype: DType,
+    /// Whether its contractions name the element type of their result.
+    pub(super) preferred: bool,
 }
 
 /// All islands of a program, in the order of their first equations.
-pub(super) fn islands(program: &Jaxpr) -> Vec<Island> {
-    let reading = Reading::new(program);
-    let definitions = reading.definitions();
-    let groups = Groups::new(&reading, &definitions);
+///
+/// # Errors
+///
+/// If an operation that is no algebra forms, within a value's definition, what the value does not allow.
+pub(super) fn islands(program: &Jaxpr) -> Result<Vec<Island>> {
+    let mut reading = Reading::new(program);
+    let (definitions, groups, refinements) = loop {
+        let definitions = reading.definitions();
+        let groups = Groups::new(&reading, &definitions);
+        let mut refinements = Vec::with_capacity(groups.members.len());
+        let mut refused = Vec::new();
+        for members in &groups.members {
+            let equations: Vec<(usize, Var, &Equation)> = members
+                .iter()
+                .filter_map(|index| {
+                    let result = program.eqns()[*index].outputs.first().copied()?;
+                    Some((*index, result, reading.equations[*index].as_ref()?))
+                })
+                .collect();
+            match Refinement::new(program, &equations) {
+                Ok(refinement) => refinements.push(refinement),
+                Err(reshapes) => refused.extend(reshapes),
+            }
+        }
+        if refused.is_empty() {
+            break (definitions, groups, refinements);
+        }
+        for reshape in refused {
+            reading.equations[reshape] = None;
+        }
+    };
+    for definition in &definitions {
+        if let (Some(opaque), false) = (definition.opaque, definition.allow_materialise) {
+            return Err(forms_in_definition(program, definition.eqn, opaque));
+        }
+    }
     let count = groups.members.len();
     let users = users(program, &groups);
     let mut islands: Vec<Island> = Vec::with_capacity(count);
-    for eqns in groups.members {
+    for (eqns, refinement) in groups.members.into_iter().zip(refinements) {
+        let dtype = dtype(program, &eqns);
         let builder = Builder {
             reading: &reading,
+            refinement,
             step_of: FxHashMap::default(),
             component_of: FxHashMap::default(),
+            index_of: FxHashMap::default(),
             island: Island {
-                problem: Problem::new(itemsize(program, &eqns)),
+                problem: Problem::new(dtype.size() as u32),
+                preferred: prefers(program, &eqns),
                 eqns,
                 leaves: Vec::new(),
                 roots: Vec::new(),
                 origin: Vec::new(),
                 values: Vec::new(),
+                moving: FxHashMap::default(),
+                dtype,
             },
         };
         islands.push(builder.build(&definitions, &users));
     }
-    islands
+    Ok(islands)
 }
 
-fn itemsize(program: &Jaxpr, eqns: &[usize]) -> u32 {
-    let eqn = eqns.first().and_then(|eqn| program.eqns().get(*eqn));
+/// Whether contractions name the element type of their result.
+fn prefers(program: &Jaxpr, eqns: &[usize]) -> bool {
+    eqns.iter().any(|eqn| match &program.eqns()[*eqn].op {
+        Op::DotGeneral(dot) => dot.preferred_element_type.is_some(),
+        _ => false,
+    })
+}
+
+/// A definition that is refused whatever is asked of the value.
+fn forms_in_definition(program: &Jaxpr, end: usize, opaque: usize) -> Error {
+    let what = program.eqns().get(end).and_then(mark);
+    let what = what.map_or_else(|| "a value".to_string(), |mark| mark.what.to_string());
+    match program.eqns().get(opaque) {
+        Some(eqn) => Error::refused(format!(
+            "refusing to materialise {what}: its own definition forms the array by `{}`, which is no algebra",
+            eqn.op.name()
+        ))
+        .at(eqn.at)
+        .note("set `allow_materialise` on the value to allow it, or define it by sums of products"),
+        None => Error::internal("a definition has an operation that is not there"),
+    }
+}
+
+/// The element type in which an island computes: that of its last equation.
+fn dtype(program: &Jaxpr, eqns: &[usize]) -> DType {
+    let eqn = eqns.last().and_then(|eqn| program.eqns().get(*eqn));
     let var = eqn.and_then(|eqn| eqn.outputs.first().copied());
-    var.map_or(4, |var| program.aval(var).dtype.size() as u32)
+    var.map_or(DType::F32, |var| program.aval(var).dtype)
 }
 
 /// Whether a variable is read outside of the group that makes it.
@@ -190,6 +263,8 @@ impl Groups {
                 let joins = unformed[var.index()]
                     || inside[maker]
                     || match (made_by, kind) {
+                        // What is rounded in between is not the same, but for values that must not be formed.
+                        (Kind::Convert, _) | (_, Kind::Convert) => false,
                         (Kind::Elementwise, _) | (_, Kind::Elementwise) => {
                             touched[index] && matches!(made_by, Kind::Broadcast | Kind::View)
                         }
@@ -266,8 +341,11 @@ impl Sets {
 
 struct Builder<'a> {
     reading: &'a Reading<'a>,
+    refinement: Refinement,
     island: Island,
     step_of: FxHashMap<Var, u32>,
+    /// The leaf of each index, by the size of the axis that it points into.
+    index_of: FxHashMap<(Var, usize, Structure), u32>,
     /// The leaf of each component, by its array, value and number.
     component_of: FxHashMap<(Var, u64, u32), u32>,
 }
@@ -306,7 +384,7 @@ impl Builder<'_> {
     }
 
     fn shape(&self, var: Var) -> Shape {
-        Shape::from_slice(&self.reading.program.aval(var).shape)
+        self.refinement.shape(self.reading.program, var)
     }
 
     /// The step of a variable; a leaf if it is made elsewhere.
@@ -327,7 +405,7 @@ impl Builder<'_> {
         self.island.leaves.push(var);
         self.island.problem.leaves.push(Leaf {
             shape: shape.clone(),
-            after: SmallVec::new(),
+            ..Leaf::default()
         });
         self.push(index, Operation::Leaf(leaf), shape)
     }
@@ -355,44 +433,198 @@ impl Builder<'_> {
             return step;
         }
         let shape = self.shape(output);
+        let mut names = Names::default();
         match equation {
             Equation::Product {
                 coefficient,
                 operands,
-                output,
+                moves,
+                output: result,
             } => {
-                let operands = operands
-                    .iter()
-                    .map(|(var, labels)| (self.operand(index, *var), labels.clone()))
-                    .collect();
+                let mut factors: SmallVec<[(u32, Labels); 2]> = SmallVec::new();
+                // The parts of moved axes that move along as wholes have the same names on both sides.
+                for moved in moves {
+                    if let Move::Band(band, [to, from]) = moved {
+                        let axis = result.iter().position(|label| label == to).unwrap_or(0);
+                        let parts = self.parts(output, axis);
+                        let inner: usize = parts.iter().skip(1).product();
+                        let [to, from] = names.moved(*to, *from, parts.len());
+                        let band = in_units(band, inner);
+                        let shape = Shape::from_slice(&band.sizes);
+                        let step = self.push(index, Operation::Band(band), shape);
+                        factors.push((step, SmallVec::from_slice(&[to, from])));
+                    }
+                }
+                for (var, labels) in operands {
+                    let step = self.operand(index, *var);
+                    factors.push((step, self.named(&mut names, *var, labels)));
+                }
+                let result = self.named(&mut names, output, result);
+                for moved in moves {
+                    if let Move::Index {
+                        index: var,
+                        size,
+                        kind,
+                        labels,
+                    } = moved
+                    {
+                        let step = self.index(index, *var, *size, *kind);
+                        let single = |label: &Label| names.of(*label, 1);
+                        factors.push((step, labels.iter().flat_map(single).collect()));
+                    }
+                }
                 let product = Operation::Product {
-                    operands,
-                    output: output.clone(),
+                    operands: factors,
+                    output: result.clone(),
                 };
                 let step = self.push(index, product, shape.clone());
                 if *coefficient == 1.0 {
                     return step;
                 }
                 let terms =
-                    SmallVec::from_iter([(Coefficient(*coefficient), step, output.clone())]);
-                let output = output.clone();
+                    SmallVec::from_iter([(Coefficient(*coefficient), step, result.clone())]);
+                let output = result;
                 self.push(index, Operation::Sum { terms, output }, shape)
             }
-            Equation::Sum { terms, output } => {
+            Equation::Sum {
+                terms,
+                output: result,
+            } => {
                 let terms = terms
                     .iter()
-                    .map(|(coefficient, var, labels)| {
-                        let step = match var {
-                            Some(var) => self.operand(index, *var),
-                            None => self.one(index),
-                        };
-                        (Coefficient(*coefficient), step, labels.clone())
+                    .map(|(coefficient, var, labels)| match var {
+                        Some(var) => {
+                            let step = self.operand(index, *var);
+                            let labels = self.named(&mut names, *var, labels);
+                            (Coefficient(*coefficient), step, labels)
+                        }
+                        None => (Coefficient(*coefficient), self.one(index), Labels::new()),
                     })
                     .collect();
-                let output = output.clone();
+                let output = self.named(&mut names, output, result);
                 self.push(index, Operation::Sum { terms, output }, shape)
             }
+            Equation::Concatenate {
+                parts,
+                axis,
+                output: result,
+            } => {
+                let inner: usize = self.parts(output, *axis).iter().skip(1).product();
+                let result_labels = self.named(&mut names, output, result);
+                let along = names.of(*axis as Label, 1)[0];
+                let from = names.fresh();
+                let place = result_labels.iter().position(|l| *l == along).unwrap_or(0);
+                let mut terms: SmallVec<[(Coefficient, u32, Labels); 2]> = SmallVec::new();
+                for (var, band) in parts {
+                    let operand = self.operand(index, *var);
+                    let band = in_units(band, inner);
+                    let sizes = Shape::from_slice(&band.sizes);
+                    let band = self.push(index, Operation::Band(band), sizes);
+                    let mut labels = result_labels.clone();
+                    labels[place] = from;
+                    let product = Operation::Product {
+                        operands: SmallVec::from_iter([
+                            (band, SmallVec::from_slice(&[along, from])),
+                            (operand, labels),
+                        ]),
+                        output: result_labels.clone(),
+                    };
+                    let step = self.push(index, product, shape.clone());
+                    terms.push((Coefficient(1.0), step, result_labels.clone()));
+                }
+                let output = result_labels;
+                self.push(index, Operation::Sum { terms, output }, shape)
+            }
+            Equation::Convert {
+                operand: (var, labels),
+                output: result,
+            } => {
+                let operand = self.operand(index, *var);
+                let labels = self.named(&mut names, *var, labels);
+                let output = self.named(&mut names, output, result);
+                let product = Operation::Product {
+                    operands: SmallVec::from_iter([(operand, labels)]),
+                    output,
+                };
+                self.push(index, product, shape)
+            }
+            Equation::Reshape {
+                operand: (var, _),
+                from,
+                to,
+                ..
+            } => {
+                let operand = self.operand(index, *var);
+                let (mut labels, mut result) = (Labels::new(), Labels::new());
+                for (ins, outs) in runs(from, to) {
+                    // Parts longer than one are the same on both sides, in the same order.
+                    let common = names.fresh();
+                    let sides = [(*var, ins, &mut labels), (output, outs, &mut result)];
+                    let mut most = 0;
+                    for (var, run, side) in sides {
+                        let mut next = 0;
+                        for part in run.flat_map(|axis| self.parts(var, axis)) {
+                            match part {
+                                1 => side.push(Label::MAX),
+                                _ => {
+                                    side.push(common + next);
+                                    next += 1;
+                                }
+                            }
+                        }
+                        most = most.max(next);
+                    }
+                    names.skip(most);
+                }
+                for label in labels.iter_mut().chain(&mut result) {
+                    if *label == Label::MAX {
+                        *label = names.fresh();
+                    }
+                }
+                let product = Operation::Product {
+                    operands: SmallVec::from_iter([(operand, labels)]),
+                    output: result,
+                };
+                self.push(index, product, shape)
+            }
         }
+    }
+
+    fn parts(&self, var: Var, axis: usize) -> Parts {
+        let size = self.reading.program.aval(var).shape.get(axis).copied();
+        self.refinement.parts(var, axis, size.unwrap_or(1))
+    }
+
+    /// The labels of a variable's axes with all of them taken apart.
+    fn named(&self, names: &mut Names, var: Var, labels: &[Label]) -> Labels {
+        let mut all = Labels::new();
+        for (axis, label) in labels.iter().enumerate() {
+            all.extend(names.of(*label, self.parts(var, axis).len()));
+        }
+        all
+    }
+
+    /// The leaf that says where elements go by an index.
+    fn index(&mut self, place: usize, var: Var, size: usize, kind: Structure) -> u32 {
+        if let Some(step) = self.index_of.get(&(var, size, kind)) {
+            return *step;
+        }
+        let leaf = self.island.leaves.len() as u32;
+        let mut shape = Shape::from_slice(&self.reading.program.aval(var).shape);
+        if let Some(last) = shape.last_mut() {
+            *last = size;
+        }
+        self.island.leaves.push(var);
+        self.island.problem.leaves.push(Leaf {
+            shape: shape.clone(),
+            moves: Some(kind),
+            after: SmallVec::new(),
+        });
+        let op = self.reading.program.eqns()[place].op.clone();
+        self.island.moving.insert(leaf, op);
+        let step = self.push(place, Operation::Leaf(leaf), shape);
+        self.index_of.insert((var, size, kind), step);
+        step
     }
 
     fn one(&mut self, index: usize) -> u32 {
@@ -403,19 +635,33 @@ impl Builder<'_> {
         self.push(index, number, Shape::new())
     }
 
-    /// Marks the steps of a definition.
+    /// Marks the steps of a definition: of which components they are, and which axes of them come from which of the value's.
     fn value(&mut self, definition: &Definition) {
+        let eqn = self.reading.program.eqns().get(definition.eqn);
+        let whole = eqn.and_then(|eqn| eqn.outputs.first());
+        let Some(whole) = whole.and_then(|whole| self.step_of.get(whole)).copied() else {
+            return;
+        };
+        let shape = self.island.problem.shape(whole);
+        let long = (0..shape.len().min(32)).filter(|axis| shape[*axis] != 1);
+        let axes = long.fold(0, |all, axis| all | 1 << axis);
+        let origins = origins(&self.island.problem, whole);
         let problem = &mut self.island.problem;
         let value = problem.values.len() as u32;
-        problem.values.push(definition.value.clone());
+        problem.values.push(Value {
+            axes,
+            allow_materialise: definition.allow_materialise,
+        });
         self.island.values.push(definition.eqn);
         for member in &definition.members {
-            if let Some(step) = self.step_of.get(&member.var) {
+            if let Some(step) = self.step_of.get(&member.var)
+                && let Some(origins) = origins.get(*step as usize)
+            {
                 problem.marks.push(Mark {
                     step: *step,
                     value,
                     components: member.components,
-                    origins: member.origins.clone(),
+                    origins: origins.clone(),
                 });
             }
         }
@@ -474,5 +720,93 @@ impl Builder<'_> {
                 leaf.after.clone_from(roots);
             }
         }
+    }
+}
+
+/// For each step up to `whole`, the axes of `whole` that come from each of its axes, one bit each. Walking up, each axis carries
+/// its label to the axes of the operands that have it; so for a low-rank update `w[i,k] + Σᵣ a[i,r]·b[r,k]` the second axis of
+/// `a` comes from nowhere and the first from the value's first.
+fn origins(problem: &Problem, whole: u32) -> Vec<SmallVec<[u32; 4]>> {
+    let count = whole as usize + 1;
+    let steps = problem.steps.get(..count).unwrap_or(&[]);
+    let mut origins: Vec<SmallVec<[u32; 4]>> = steps
+        .iter()
+        .map(|step| SmallVec::from_elem(0, step.shape.len()))
+        .collect();
+    if let Some(own) = origins.last_mut() {
+        for (axis, slot) in own.iter_mut().enumerate().take(32) {
+            *slot = 1 << axis;
+        }
+    }
+    for (index, step) in steps.iter().enumerate().rev() {
+        let (operands, output): (SmallVec<[(u32, &Labels); 3]>, &Labels) = match &step.operation {
+            Operation::Leaf(_) | Operation::Band(_) => continue,
+            Operation::Product { operands, output } => {
+                (operands.iter().map(|(o, l)| (*o, l)).collect(), output)
+            }
+            Operation::Sum { terms, output } => {
+                (terms.iter().map(|(_, o, l)| (*o, l)).collect(), output)
+            }
+        };
+        let mut of_label: FxHashMap<Label, u32> = FxHashMap::default();
+        for (label, origin) in output.iter().zip(&origins[index]) {
+            *of_label.entry(*label).or_insert(0) |= origin;
+        }
+        // Through a band an axis of the operand is an axis of the result.
+        for (operand, labels) in &operands {
+            let band = matches!(steps[*operand as usize].operation, Operation::Band(_));
+            if let (true, [to, from]) = (band, labels.as_slice()) {
+                let origin = of_label.get(to).copied().unwrap_or(0);
+                *of_label.entry(*from).or_insert(0) |= origin;
+            }
+        }
+        for (operand, labels) in operands {
+            for (axis, label) in labels.iter().enumerate() {
+                if let Some(slot) = origins[operand as usize].get_mut(axis) {
+                    *slot |= of_label.get(label).copied().unwrap_or(0);
+                }
+            }
+        }
+    }
+    origins
+}
+
+/// The names of the parts of an equation's axes.
+#[derive(Default)]
+struct Names {
+    of_label: FxHashMap<Label, Labels>,
+    next: Label,
+}
+
+impl Names {
+    /// The names of an axis of so many parts.
+    fn of(&mut self, label: Label, parts: usize) -> Labels {
+        if let Some(known) = self.of_label.get(&label) {
+            return known.clone();
+        }
+        let names: Labels = (0..parts).map(|_| self.fresh()).collect();
+        self.of_label.insert(label, names.clone());
+        names
+    }
+
+    /// Names for both sides of a moved axis, which differ in the outermost part only; those of that part.
+    fn moved(&mut self, to: Label, from: Label, parts: usize) -> [Label; 2] {
+        let mut names = self.of(to, parts);
+        let outermost = names.first().copied().unwrap_or(0);
+        let moved = self.fresh();
+        if let Some(first) = names.first_mut() {
+            *first = moved;
+        }
+        self.of_label.insert(from, names);
+        [outermost, moved]
+    }
+
+    fn fresh(&mut self) -> Label {
+        self.skip(1);
+        self.next - 1
+    }
+
+    fn skip(&mut self, count: Label) {
+        self.next += count;
     }
 }

@@ -5,6 +5,7 @@
 //! knows its labels, so there is no question of renaming them, and `x·xᵀ`, a trace and a transpose are different lists on
 //! the same child.
 
+use super::structure::Band;
 use egg::{Id, Language};
 use smallvec::SmallVec;
 
@@ -101,6 +102,8 @@ pub enum Term {
     Dot(Product),
     /// A linear combination.
     Add(Sum),
+    /// A matrix of zeros and ones that moves elements.
+    Band(Band),
 }
 
 impl Term {
@@ -109,7 +112,7 @@ impl Term {
         match self {
             Term::Prod(product) | Term::Dot(product) => &product.labels,
             Term::Add(sum) => &sum.labels,
-            Term::Leaf(_) | Term::Ones(_) => &[],
+            Term::Leaf(_) | Term::Ones(_) | Term::Band(_) => &[],
         }
     }
 }
@@ -124,6 +127,7 @@ impl Language for Term {
             Term::Prod(product) => (2, product.children.len() as u16),
             Term::Dot(product) => (3, product.children.len() as u16),
             Term::Add(sum) => (4, sum.children.len() as u16),
+            Term::Band(_) => (5, 0),
         }
     }
 
@@ -131,6 +135,7 @@ impl Language for Term {
         match (self, other) {
             (Term::Leaf(a), Term::Leaf(b)) => a == b,
             (Term::Ones(a), Term::Ones(b)) => a == b,
+            (Term::Band(a), Term::Band(b)) => a == b,
             (Term::Prod(a), Term::Prod(b)) | (Term::Dot(a), Term::Dot(b)) => {
                 a.outputs == b.outputs && a.labels == b.labels
             }
@@ -145,7 +150,7 @@ impl Language for Term {
         match self {
             Term::Prod(product) | Term::Dot(product) => &product.children,
             Term::Add(sum) => &sum.children,
-            Term::Leaf(_) | Term::Ones(_) => &[],
+            Term::Leaf(_) | Term::Ones(_) | Term::Band(_) => &[],
         }
     }
 
@@ -153,7 +158,7 @@ impl Language for Term {
         match self {
             Term::Prod(product) | Term::Dot(product) => &mut product.children,
             Term::Add(sum) => &mut sum.children,
-            Term::Leaf(_) | Term::Ones(_) => &mut [],
+            Term::Leaf(_) | Term::Ones(_) | Term::Band(_) => &mut [],
         }
     }
 }

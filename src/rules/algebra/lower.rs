@@ -13,11 +13,12 @@ use super::analysis::{Algebra, Dependence, Graph, Provenance};
 use super::construct::{
     Level, Operand, View, constant, equate_views, gathered, product, renamed, scaled, sum, whole,
 };
-use super::cost::CostModel;
+use super::cost::{CostModel, one_step};
 use super::language::{Label, Labels, Shape, Term, elements};
 use super::network::{Network, Orders, Subset};
 use super::plan::{Action, Plan, PlanStep, Root};
 use super::problem::{Operation, Problem};
+use super::structure::{Structure, Summed, band, settle};
 use egg::Id;
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
@@ -56,6 +57,7 @@ pub fn build(problem: &Problem, model: &CostModel, work: u64) -> Built {
     let largest = problem
         .steps
         .iter()
+        .filter(|step| !problem.is_structure(step))
         .map(|step| elements(&step.shape))
         .fold(0.0, f64::max);
     let mut provenances = vec![Provenance::mixed(); problem.leaves.len()];
@@ -103,6 +105,14 @@ pub fn build(problem: &Problem, model: &CostModel, work: u64) -> Built {
                 axes: (0..step.shape.len() as Label).collect(),
                 coefficient: 1.0,
             },
+            Operation::Band(of) => {
+                let operand = band(&mut graph, *of, [0, 1]);
+                View {
+                    id: operand.id,
+                    axes: operand.labels,
+                    coefficient: 1.0,
+                }
+            }
             Operation::Product { operands, output } => {
                 let names = Names::new(output);
                 let factors: SmallVec<[View; 4]> = operands
@@ -309,6 +319,10 @@ impl Lowering<'_> {
                 self.emit(view.id, Action::Leaf(*leaf));
                 Form::Dense(view.clone())
             }
+            Operation::Band(_) => {
+                self.band(view.id);
+                Form::Dense(view.clone())
+            }
             Operation::Product { operands, output } => {
                 let names = Names::new(output);
                 let forms: SmallVec<[&Form; 2]> =
@@ -387,7 +401,7 @@ impl Lowering<'_> {
         // Products of the same factors are one term, whatever the order in which they were written.
         let mut classes: Vec<View> = Vec::with_capacity(monomials.len());
         let mut terms: Vec<Monomial> = Vec::with_capacity(monomials.len());
-        for monomial in monomials {
+        for mut monomial in monomials {
             let mut class = product(self.graph, &monomial.factors, &free, Level::Logical);
             class.coefficient *= monomial.coefficient;
             match classes
@@ -396,6 +410,7 @@ impl Lowering<'_> {
             {
                 Some(known) => classes[known].coefficient += class.coefficient,
                 None => {
+                    settle(self.graph, &mut monomial.factors, &free, &mut Summed::new());
                     classes.push(class);
                     terms.push(monomial);
                 }
@@ -593,6 +608,9 @@ impl Lowering<'_> {
                         }
                     }
                     let pair = [&rest[i], &rest[j]];
+                    if !is_one_step(self.graph, &pair, &open) {
+                        continue;
+                    }
                     let shape = shape_of_product(self.graph, &pair, &open);
                     let size = elements(&shape);
                     if best.as_ref().is_some_and(|(least, ..)| *least <= size) {
@@ -664,12 +682,22 @@ impl Lowering<'_> {
         }
     }
 
+    /// Notes a structure, which is there without being formed.
+    fn band(&mut self, class: Id) {
+        if !self.is_formed(class)
+            && let Some(Structure::Band(band)) = self.graph[class].data.structure
+        {
+            self.emit(class, Action::Band(band));
+        }
+    }
+
     fn emit(&mut self, class: Id, action: Action) {
         let class = self.graph.find(class);
         let data = &self.graph[class].data;
         self.plan.steps.push(PlanStep {
             action,
             shape: data.shape.clone(),
+            structure: data.structure,
             stands_for: self.step,
         });
         self.formed.insert(class, self.plan.steps.len() - 1);
@@ -691,6 +719,11 @@ impl Lowering<'_> {
     fn place(&mut self, class: Id) -> usize {
         let canonical = self.graph.find(class);
         if let Some(step) = self.formed.get(&class).or(self.formed.get(&canonical)) {
+            return *step;
+        }
+        // Structures may have been composed on the way.
+        self.band(canonical);
+        if let Some(step) = self.formed.get(&canonical) {
             return *step;
         }
         // Only ones are ever asked for unformed: all other constants are coefficients.
@@ -837,13 +870,27 @@ fn provenance_of_product(graph: &Graph, operands: &[&Operand], open: &[Label]) -
         .iter()
         .map(|operand| positions(&operand.labels, open))
         .collect();
+    let bands: SmallVec<[&[Label]; 2]> = operands
+        .iter()
+        .zip(&labels)
+        .filter(|(operand, _)| graph[operand.id].data.is_band())
+        .map(|(_, labels)| labels.as_slice())
+        .collect();
     Provenance::join(
         operands
             .iter()
             .zip(&labels)
             .map(|(operand, labels)| (&graph[operand.id].data.provenance, labels.as_slice())),
         open.len(),
+        &bands,
     )
+}
+
+/// Whether the product of two operands, of which these labels are kept, is a single step.
+fn is_one_step(graph: &Graph, pair: &[&Operand; 2], open: &[Label]) -> bool {
+    let labels = pair.map(|operand| positions(&operand.labels, open));
+    let factor = |side: usize| graph[pair[side].id].data.factor(&labels[side]);
+    one_step(&[factor(0), factor(1)], open.len(), false)
 }
 
 fn shape_of_product(graph: &Graph, operands: &[&Operand], open: &[Label]) -> Shape {

@@ -12,12 +12,15 @@ mod import;
 pub mod language;
 pub mod lower;
 mod memo;
+mod moving;
 pub mod network;
 pub mod plan;
 pub mod problem;
 mod program;
+mod refine;
 pub mod rules;
 pub mod solve;
+pub mod structure;
 
 #[cfg(test)]
 mod tests;

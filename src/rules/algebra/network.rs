@@ -6,6 +6,7 @@
 use super::analysis::{Algebra, Graph};
 use super::construct::Operand;
 use super::language::{Label, Labels};
+use super::structure::Structure;
 use smallvec::SmallVec;
 
 /// A subset of the factors.
@@ -19,8 +20,12 @@ pub struct Network {
     labels: SmallVec<[Label; 8]>,
     sizes: SmallVec<[f64; 8]>,
     factors: SmallVec<[u64; 6]>,
+    /// What moves elements, and the bits of its axes in order.
+    structures: SmallVec<[Option<Moves>; 6]>,
     free: u64,
 }
+
+type Moves = (Structure, SmallVec<[u32; 4]>);
 
 /// For each subset, how the cheapest order splits it: one of the two parts, or 0 if it is a single factor or out of reach.
 pub struct Orders {
@@ -46,13 +51,16 @@ impl Network {
             labels: SmallVec::new(),
             sizes: SmallVec::new(),
             factors: SmallVec::new(),
+            structures: SmallVec::new(),
             free: 0,
         };
         if operands.len() > MOST_FACTORS {
             return None;
         }
         for operand in operands {
-            let shape = &graph[operand.id].data.shape;
+            let data = &graph[operand.id].data;
+            let shape = &data.shape;
+            let mut axes: SmallVec<[u32; 4]> = SmallVec::new();
             let mut mask = 0;
             for (label, size) in operand.labels.iter().zip(shape) {
                 let bit = match network.labels.iter().position(|l| l == label) {
@@ -70,8 +78,12 @@ impl Network {
                     network.free |= 1 << bit;
                 }
                 mask |= 1 << bit;
+                axes.push(bit as u32);
             }
             network.factors.push(mask);
+            network
+                .structures
+                .push(data.structure.map(|structure| (structure, axes)));
         }
         Some(network)
     }
@@ -99,6 +111,35 @@ impl Network {
     pub fn private(&self, factor: usize) -> bool {
         let subset = 1 << factor;
         self.open(subset) != self.carried(subset)
+    }
+
+    /// The structure that a subset is, if it is one and nothing else, unless it only counts.
+    fn structure(&self, subset: Subset) -> Option<&Moves> {
+        let factor = subset.trailing_zeros() as usize;
+        let alone = subset.is_power_of_two() && !self.private(factor);
+        self.structures.get(factor)?.as_ref().filter(|_| alone)
+    }
+
+    /// Whether the product of two subsets is a step that can be executed.
+    pub fn joins(&self, left: Subset, right: Subset) -> bool {
+        let kept = self.open(left | right);
+        match (self.structure(left), self.structure(right)) {
+            (None, None) => true,
+            (Some(_), Some(_)) => false,
+            (Some(moves), None) => !gives_way(moves, self.open(right), kept).is_empty(),
+            (None, Some(moves)) => !gives_way(moves, self.open(left), kept).is_empty(),
+        }
+    }
+
+    /// Whether a subset holds nothing but structures.
+    pub fn only_structures(&self, subset: Subset) -> bool {
+        self.members(subset)
+            .all(|i| self.structures.get(i).is_some_and(Option::is_some))
+    }
+
+    /// Number of factors that are no structures.
+    pub fn tensors(&self) -> usize {
+        self.structures.iter().filter(|s| s.is_none()).count()
     }
 
     /// The labels of a bit set.
@@ -156,6 +197,10 @@ impl Network {
         let mut splits = vec![0; subsets];
         for subset in 1..subsets {
             if subset & (subset - 1) == 0 {
+                if self.structure(subset).is_some() {
+                    best[subset] = 0.0;
+                    continue;
+                }
                 let whole = self.size(self.carried(subset));
                 best[subset] = match whole == size[subset] {
                     true => 0.0,
@@ -165,7 +210,7 @@ impl Network {
                 };
                 continue;
             }
-            if !admits(subset, open[subset]) {
+            if self.only_structures(subset) || !admits(subset, open[subset]) {
                 continue;
             }
             let mut part = (subset - 1) & subset;
@@ -173,6 +218,31 @@ impl Network {
                 let other = subset ^ part;
                 if best[part].is_finite() && best[other].is_finite() {
                     let labels = open[part] | open[other];
+                    let moved = match (self.structure(part), self.structure(other)) {
+                        (None, None) => None,
+                        (Some(_), Some(_)) => {
+                            part = (part - 1) & subset;
+                            continue;
+                        }
+                        (Some(moves), None) => Some((moves, other)),
+                        (None, Some(moves)) => Some((moves, part)),
+                    };
+                    if let Some((moves, tensor)) = moved {
+                        let gone = gives_way(moves, open[tensor], open[subset]);
+                        let gone = gone.iter().fold(0u64, |all, bit| all | 1 << bit);
+                        let cost = best[tensor]
+                            + algebra.model.movement(
+                                algebra.itemsize,
+                                size[tensor],
+                                self.size(labels & !gone),
+                            );
+                        if gone != 0 && cost < best[subset] {
+                            best[subset] = cost;
+                            splits[subset] = part;
+                        }
+                        part = (part - 1) & subset;
+                        continue;
+                    }
                     let sums = labels != open[subset];
                     let flops = self.size(labels) * if sums { 2.0 } else { 1.0 };
                     let moved = size[part] + size[other] + size[subset];
@@ -190,4 +260,10 @@ impl Network {
         let cost = best[subsets - 1];
         cost.is_finite().then_some(Orders { cost, splits })
     }
+}
+
+/// The bits of the axes that a structure sums over when it moves a tensor with the labels `carried` to one with `kept`.
+fn gives_way(moves: &Moves, carried: u64, kept: u64) -> &[u32] {
+    let within = |labels: u64| move |bit: u32| labels >> bit & 1 == 1;
+    moves.0.gives_way(&moves.1, within(carried), within(kept))
 }

@@ -1,8 +1,9 @@
 //! A plan: executable steps in order, and what they cost.
 
-use super::cost::{Addend, CostModel, Factor};
+use super::cost::{Addend, CostModel, Factor, Made};
 use super::language::{Label, Labels, Shape, elements};
 use super::problem::{Operation, Problem};
+use super::structure::{Band, Structure};
 use smallvec::SmallVec;
 use std::fmt;
 
@@ -12,7 +13,9 @@ use std::fmt;
 pub enum Action {
     /// Reads a leaf of the problem.
     Leaf(u32),
-    /// A product of at most two tensors and any scalars, summed over the labels that are not in the result, and broadcast
+    /// A matrix of zeros and ones that moves elements. Nothing is formed: a product with it is a slice or a padding.
+    Band(Band),
+    /// A product of at most two tensors, or of a tensor and the structure that moves it, and any scalars, summed over the labels that are not in the result, and broadcast
     /// along the axes of the result that no operand carries. No operands: ones.
     Product(SmallVec<[(usize, Labels); 2]>),
     /// A linear combination, each operand broadcast along the axes that it lacks.
@@ -26,6 +29,8 @@ pub struct PlanStep {
     pub action: Action,
     /// Sizes of the result's axes.
     pub shape: Shape,
+    /// How it moves elements, if that is all it is for.
+    pub structure: Option<Structure>,
     /// The step of the problem that it stands for.
     pub stands_for: u32,
 }
@@ -55,6 +60,7 @@ impl Plan {
         for (index, step) in problem.steps.iter().enumerate() {
             let action = match &step.operation {
                 Operation::Leaf(leaf) => Action::Leaf(*leaf),
+                Operation::Band(band) => Action::Band(*band),
                 Operation::Product { operands, output } => Action::Product(
                     operands
                         .iter()
@@ -71,6 +77,14 @@ impl Plan {
                 ),
             };
             plan.steps.push(PlanStep {
+                structure: match action {
+                    Action::Band(band) => Some(Structure::Band(band)),
+                    Action::Leaf(leaf) => problem
+                        .leaves
+                        .get(leaf as usize)
+                        .and_then(|leaf| leaf.moves),
+                    _ => None,
+                },
                 action,
                 shape: step.shape.clone(),
                 stands_for: index as u32,
@@ -123,7 +137,7 @@ impl Plan {
                         *operand = place[*operand];
                     }
                 }
-                Action::Leaf(_) => {}
+                Action::Leaf(_) | Action::Band(_) => {}
             }
         }
         for root in &mut self.roots {
@@ -153,14 +167,11 @@ impl Plan {
         self.steps
             .iter()
             .map(|step| match &step.action {
-                Action::Leaf(_) => 0.0,
+                Action::Leaf(_) | Action::Band(_) => 0.0,
                 Action::Product(operands) => {
                     let factors: SmallVec<[Factor; 4]> = operands
                         .iter()
-                        .map(|(operand, labels)| Factor {
-                            labels,
-                            shape: &self.steps[*operand].shape,
-                        })
+                        .map(|(operand, labels)| self.factor(*operand, labels))
                         .collect();
                     model.product(itemsize, &factors, &step.shape)
                 }
@@ -169,7 +180,10 @@ impl Plan {
                         .iter()
                         .map(|(_, operand, _)| Addend {
                             elements: elements(&self.steps[*operand].shape),
-                            accumulates: uses[*operand] == 1 && self.is_contraction(*operand),
+                            made: match uses[*operand] {
+                                1 => self.made(*operand),
+                                _ => Made::Apart,
+                            },
                         })
                         .collect();
                     model.sum(itemsize, &addends, elements(&step.shape))
@@ -197,7 +211,7 @@ impl Plan {
     pub fn peak_elements(&self) -> f64 {
         self.steps
             .iter()
-            .filter(|step| !matches!(step.action, Action::Leaf(_)))
+            .filter(|step| !matches!(step.action, Action::Leaf(_) | Action::Band(_)))
             .map(|step| elements(&step.shape))
             .fold(0.0, f64::max)
     }
@@ -218,21 +232,49 @@ impl Plan {
         iterations
     }
 
-    /// Whether a step multiplies two tensors and sums over a label of both.
-    pub fn is_contraction(&self, step: usize) -> bool {
+    fn factor<'a>(&'a self, step: usize, labels: &'a Labels) -> Factor<'a> {
+        Factor {
+            labels,
+            shape: &self.steps[step].shape,
+            structure: self.steps[step].structure,
+        }
+    }
+
+    /// How a step's result comes about, as the term of a sum.
+    pub fn made(&self, step: usize) -> Made {
         let step = &self.steps[step];
         match &step.action {
-            Action::Product(operands) => {
-                let tensors = operands.iter().filter(|(_, labels)| !labels.is_empty());
-                tensors.count() == 2
-                    && operands.iter().any(|(_, labels)| {
-                        labels
-                            .iter()
-                            .any(|label| *label as usize >= step.shape.len())
-                    })
-            }
-            Action::Leaf(_) | Action::Sum(_) => false,
+            Action::Product(operands) => made(
+                operands.iter().map(|(o, labels)| self.factor(*o, labels)),
+                step.shape.len(),
+            ),
+            Action::Leaf(_) | Action::Band(_) | Action::Sum(_) => Made::Apart,
         }
+    }
+
+    /// Whether a step multiplies two tensors and sums over a label of both.
+    pub fn is_contraction(&self, step: usize) -> bool {
+        self.made(step) == Made::Contracted
+    }
+}
+
+/// How a product comes about, as the term of a sum: by multiplying two tensors and summing over a label, or by placing a tensor
+/// in a larger one.
+pub fn made<'a>(factors: impl Iterator<Item = Factor<'a>>, rank: usize) -> Made {
+    let (mut tensors, mut placed, mut moved, mut sums) = (0, false, false, false);
+    for factor in factors {
+        tensors += usize::from(!factor.labels.is_empty());
+        sums |= factor.labels.iter().any(|l| *l as usize >= rank);
+        moved |= factor.structure.is_some();
+        if let Some(Structure::Band(band)) = factor.structure {
+            let result = factor.labels.iter().position(|l| (*l as usize) < rank);
+            placed |= result.is_some_and(|side| band.count == band.sizes[1 - side]);
+        }
+    }
+    match (tensors, sums) {
+        (2, true) if placed => Made::Placed,
+        (2, true) if !moved => Made::Contracted,
+        _ => Made::Apart,
     }
 }
 
@@ -240,7 +282,7 @@ impl Action {
     /// The steps that this one reads.
     pub fn operands(&self) -> SmallVec<[usize; 3]> {
         match self {
-            Action::Leaf(_) => SmallVec::new(),
+            Action::Leaf(_) | Action::Band(_) => SmallVec::new(),
             Action::Product(operands) => operands.iter().map(|(operand, _)| *operand).collect(),
             Action::Sum(terms) => terms.iter().map(|(_, operand, _)| *operand).collect(),
         }
@@ -276,6 +318,7 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = |step: usize| match &self.steps[step].action {
             Action::Leaf(leaf) => format!("x{leaf}"),
+            Action::Band(band) => band.to_string(),
             Action::Product(_) | Action::Sum(_) => format!("t{step}"),
         };
         let term = |step: usize, labels: &Labels| match labels.is_empty() {
@@ -284,7 +327,7 @@ impl fmt::Display for Plan {
         };
         for (index, step) in self.steps.iter().enumerate() {
             let body: Vec<String> = match &step.action {
-                Action::Leaf(_) => continue,
+                Action::Leaf(_) | Action::Band(_) => continue,
                 Action::Product(operands) => operands
                     .iter()
                     .map(|(operand, labels)| term(*operand, labels))

@@ -4,6 +4,7 @@
 //! islands that differ by renaming alone are equal as data: the memo's key is the `Problem` itself.
 
 use super::language::{Coefficient, Labels, Shape};
+use super::structure::{Band, Structure};
 use smallvec::SmallVec;
 
 /// A tensor that comes from outside the island.
@@ -11,6 +12,9 @@ use smallvec::SmallVec;
 pub struct Leaf {
     /// Sizes of its axes.
     pub shape: Shape,
+    /// [`Structure::Gather`] or [`Structure::Scatter`] if it says where elements go; what comes from outside is then the index,
+    /// and the last axis is the one that it points into.
+    pub moves: Option<Structure>,
     /// The roots (indices into [`Problem::roots`]) that must be there before this leaf can be: opaque equations outside
     /// the island compute the one from the others.
     pub after: SmallVec<[u32; 2]>,
@@ -21,6 +25,8 @@ pub struct Leaf {
 pub enum Operation {
     /// A leaf, by its index.
     Leaf(u32),
+    /// A matrix of zeros and ones that moves elements.
+    Band(Band),
     /// The sum over the labels that are not in `output` of the product of the operands. An output label that no operand
     /// carries is broadcast.
     Product {
@@ -106,9 +112,21 @@ impl Problem {
         let leaf = self.leaves.len() as u32;
         self.leaves.push(Leaf {
             shape: shape.into(),
-            after: SmallVec::new(),
+            ..Leaf::default()
         });
         self.push(Operation::Leaf(leaf), shape.into())
+    }
+
+    /// Whether a step is nothing that plans form.
+    pub fn is_structure(&self, step: &Step) -> bool {
+        match step.operation {
+            Operation::Band(_) => true,
+            Operation::Leaf(leaf) => {
+                let leaf = self.leaves.get(leaf as usize);
+                leaf.is_some_and(|leaf| leaf.moves.is_some())
+            }
+            Operation::Product { .. } | Operation::Sum { .. } => false,
+        }
     }
 
     /// The shape of a step's result; empty for a step that does not exist.

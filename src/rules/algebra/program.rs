@@ -64,7 +64,11 @@ impl fmt::Display for PlannedIsland {
 }
 
 /// The islands of a program that has not been rewritten, and their plans.
-pub fn plans(program: &Jaxpr) -> Vec<PlannedIsland> {
+///
+/// # Errors
+///
+/// If a value's definition forms by itself what the value does not allow.
+pub fn plans(program: &Jaxpr) -> Result<Vec<PlannedIsland>> {
     let of_island = |island: Island| {
         let result = island.roots.first()?;
         let first = program
@@ -95,7 +99,10 @@ pub fn plans(program: &Jaxpr) -> Vec<PlannedIsland> {
             plan,
         })
     };
-    islands(program).into_iter().filter_map(of_island).collect()
+    Ok(islands(program)?
+        .into_iter()
+        .filter_map(of_island)
+        .collect())
 }
 
 /// Programs inside that have been looked at, by identity; `None` for those that stay as they are.
@@ -159,7 +166,7 @@ fn with_calls_rewritten(program: &Jaxpr, known: &mut Inner) -> Result<Option<Jax
 }
 
 fn with_islands_planned(program: &Jaxpr) -> Result<Option<Jaxpr>> {
-    let islands = islands(program);
+    let islands = islands(program)?;
     let mut planned: Vec<(Island, Outcome)> = Vec::with_capacity(islands.len());
     for island in islands {
         let outcome = solved(&island.problem);

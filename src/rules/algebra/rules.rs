@@ -251,7 +251,7 @@ fn flatten(graph: &mut Graph, class: Id) -> bool {
                 if !graph.analysis.spend(1) {
                     return news;
                 }
-                let factors = node.children.len() - 1 + inner.children.len();
+                let factors = tensors(graph, &node) - 1 + tensors(graph, &inner);
                 let forced = !graph[*child].data.feasible;
                 let renaming = inner.children.len() == 1;
                 if factors
@@ -283,6 +283,12 @@ fn flatten(graph: &mut Graph, class: Id) -> bool {
         }
     }
     news
+}
+
+/// Number of factors that are no structures.
+fn tensors(graph: &Graph, node: &Product) -> usize {
+    let structural = |child: &&Id| graph[**child].data.structure.is_some();
+    node.children.len() - node.children.iter().filter(structural).count()
 }
 
 /// Unions may have changed the order in which the factors belong.
@@ -565,7 +571,10 @@ fn order_node(graph: &mut Graph, class: Id, node: &Product) -> bool {
         return false;
     };
     let private = (0..tensors.len()).any(|i| network.private(i));
-    if tensors.len() < 2 || (tensors.len() == 2 && !private) || tensors.len() > MOST_FORCED_FACTORS
+    if tensors.len() < 2
+        || (tensors.len() == 2 && !private)
+        || tensors.len() > MOST_FORCED_FACTORS + 2
+        || network.tensors() > MOST_FORCED_FACTORS
     {
         return false;
     }
@@ -577,7 +586,11 @@ fn order_node(graph: &mut Graph, class: Id, node: &Product) -> bool {
     for (subset, part) in parts.iter_mut().enumerate().take(whole).skip(1) {
         let open = network.open(subset);
         let single = subset & (subset - 1) == 0;
-        if !single && (!network.connected(subset) || network.size(open) > graph.analysis.largest) {
+        if !single
+            && (!network.connected(subset)
+                || network.only_structures(subset)
+                || network.size(open) > graph.analysis.largest)
+        {
             continue;
         }
         let members: SmallVec<[Operand; 4]> = network
@@ -591,6 +604,7 @@ fn order_node(graph: &mut Graph, class: Id, node: &Product) -> bool {
     for subset in 1..whole {
         if let (Some(left), Some(right)) = (&parts[subset], &parts[whole ^ subset])
             && subset > whole ^ subset
+            && network.joins(subset, whole ^ subset)
         {
             let mut factors: SmallVec<[Operand; 4]> = smallvec![left.operand(), right.operand()];
             factors.extend(scalars.iter().cloned());
@@ -706,7 +720,7 @@ fn rest_is_several_components(graph: &Graph, occurrence: &Occurrence) -> bool {
         .enumerate()
         .filter(|(position, _)| *position != occurrence.position)
         .map(|(_, factor)| (&graph[factor.id].data.provenance, factor.labels.as_slice()));
-    super::analysis::Provenance::join(others, 0).several_components()
+    super::analysis::Provenance::join(others, 0, &[]).several_components()
 }
 
 /// Takes the factor that all of the group have in common out of their terms.
@@ -757,6 +771,11 @@ fn factor_group(graph: &mut Graph, class: Id, node: &Sum, group: &[&Occurrence])
             .collect();
         labels.sort_unstable();
         labels.dedup();
+        // A sum of structures cannot be formed.
+        let moves = |factor: &Operand| graph[factor.id].data.structure.is_some();
+        if rest.iter().all(moves) {
+            continue;
+        }
         if open.get_or_insert_with(|| labels.clone()) == &labels {
             taken.push(occurrence.term);
             rests.push(rest);

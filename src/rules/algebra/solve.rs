@@ -132,7 +132,7 @@ fn written_is_forbidden(problem: &Problem, built: &Built) -> bool {
             continue;
         }
         match &step.operation {
-            Operation::Leaf(_) => continue,
+            Operation::Leaf(_) | Operation::Band(_) => continue,
             Operation::Product { operands, .. } => {
                 operands.iter().for_each(|o| live[o.0 as usize] = true);
             }

@@ -30,10 +30,8 @@ fn consistent(graph: &Graph, law: &str) -> usize {
             shape
         };
         Some(match term {
-            Term::Leaf(leaf) => {
-                let shape = graph.analysis.leaves[*leaf as usize].shape.to_vec();
-                random_tensor(shape, u64::from(*leaf))
-            }
+            Term::Leaf(leaf) => leaf_value(&graph.analysis.leaves[*leaf as usize], *leaf),
+            Term::Band(band) => band_value(band),
             Term::Ones(size) => Tensor {
                 shape: vec![*size],
                 data: vec![1.0; *size],

@@ -9,8 +9,9 @@ use super::cost::CostModel;
 use super::language::{Coefficient, Label, Labels, Shape};
 use super::lower::Refusal;
 use super::plan::{Action, Plan};
-use super::problem::{Mark, Operation, Problem, Value};
+use super::problem::{Leaf, Mark, Operation, Problem, Value};
 use super::solve::{Solution, solve};
+use super::structure::{Band, Structure};
 use smallvec::SmallVec;
 
 /// Builds a problem in the notation of einsum.
@@ -65,6 +66,23 @@ impl Island {
         let operands = SmallVec::from_iter([(operand, axes.into())]);
         self.problem
             .push(Operation::Product { operands, output }, shape.into())
+    }
+
+    /// A tensor whose axis is moved by a band.
+    fn banded(&mut self, operand: u32, axis: usize, band: Band) -> u32 {
+        let mut shape: Shape = self.problem.shape(operand).into();
+        shape[axis] = band.sizes[0];
+        let moved = self
+            .problem
+            .push(Operation::Band(band), Shape::from_slice(&band.sizes));
+        let rank = shape.len() as Label;
+        let output: Labels = (0..rank).collect();
+        let mut labels = output.clone();
+        labels[axis] = rank;
+        let axes = SmallVec::from_slice(&[axis as Label, rank]);
+        let operands = SmallVec::from_iter([(operand, labels), (moved, axes)]);
+        self.problem
+            .push(Operation::Product { operands, output }, shape)
     }
 
     fn sum(&mut self, terms: &[(f64, u32)]) -> u32 {
@@ -149,7 +167,7 @@ fn check(problem: &Problem, solution: &Solution) {
         .steps
         .iter()
         .map(|step| super::language::elements(&step.shape))
-        .sum();
+        .sum::<f64>();
     if small > 1e5 {
         return;
     }
@@ -180,10 +198,8 @@ fn evaluate(plan: &Plan, problem: &Problem) -> Vec<Vec<f64>> {
     let mut values: Vec<Tensor> = Vec::new();
     for step in &plan.steps {
         let value = match &step.action {
-            Action::Leaf(leaf) => {
-                let shape: Vec<usize> = problem.leaves[*leaf as usize].shape.to_vec();
-                random_tensor(shape, u64::from(*leaf))
-            }
+            Action::Leaf(leaf) => leaf_value(&problem.leaves[*leaf as usize], *leaf),
+            Action::Band(band) => band_value(band),
             Action::Product(operands) => {
                 let factors: Vec<_> = operands
                     .iter()
@@ -212,6 +228,33 @@ fn evaluate(plan: &Plan, problem: &Problem) -> Vec<Vec<f64>> {
             einsum(&[(1.0, value, &root.axes)], &shape, true).data
         })
         .collect()
+}
+
+/// A leaf's values; those of an index are one-hot rows.
+fn leaf_value(leaf: &Leaf, number: u32) -> Tensor {
+    let mut value = random_tensor(leaf.shape.to_vec(), u64::from(number));
+    if leaf.moves.is_some() {
+        let mut random = Random::new(u64::from(number) + 77);
+        let size = *leaf.shape.last().expect("an axis");
+        for row in value.data.chunks_mut(size) {
+            let place = random.below(size);
+            for (i, slot) in row.iter_mut().enumerate() {
+                *slot = f64::from(u8::from(i == place));
+            }
+        }
+    }
+    value
+}
+
+fn band_value(band: &Band) -> Tensor {
+    let mut data = vec![0.0; band.sizes[0] * band.sizes[1]];
+    for t in 0..band.count {
+        data[band.at(0, t) * band.sizes[1] + band.at(1, t)] = 1.0;
+    }
+    Tensor {
+        shape: band.sizes.to_vec(),
+        data,
+    }
 }
 
 fn random_tensor(shape: Vec<usize>, seed: u64) -> Tensor {

@@ -22,9 +22,11 @@ pub fn island(random: &mut Random, sizes: &[usize], operations: usize) -> Island
         pool.push(value);
     }
     for _ in 0..operations {
-        let step = match random.below(8) {
+        let step = match random.below(10) {
             0 | 1 => sum(&mut island, random, &pool),
             2 => shared(&mut island, random, &pool, sizes),
+            3 => banded(&mut island, random, &pool, sizes),
+            4 => indexed(&mut island, random, &pool, sizes),
             _ => product(&mut island, random, &pool, sizes),
         };
         if super::super::language::elements(island.problem.shape(step)) <= 1e7 {
@@ -115,6 +117,84 @@ fn product(island: &mut Island, random: &mut Random, pool: &[u32], sizes: &[usiz
     island
         .problem
         .push(Operation::Product { operands, output }, shape)
+}
+
+/// A tensor that is sliced, reversed, padded or all of it along one of its axes; or two of them, one after the other.
+fn banded(island: &mut Island, random: &mut Random, pool: &[u32], sizes: &[usize]) -> u32 {
+    let operand = pool[random.below(pool.len())];
+    let shape: Shape = island.problem.shape(operand).into();
+    if shape.is_empty() {
+        return operand;
+    }
+    let axis = random.below(shape.len());
+    let (old, new) = (shape[axis], sizes[random.below(sizes.len())]);
+    let count = 1 + random.below(old.min(new));
+    let mut steps = [1, 1];
+    let starts = [0, 1].map(|side| {
+        let room = [new, old][side] - count;
+        if count > 1 && room >= count && random.below(3) == 0 {
+            steps[side] = 2;
+        }
+        let room = [new, old][side] - (1 + (count - 1) * steps[side] as usize);
+        random.below(room + 1)
+    });
+    let mut band = Band::new([new, old], starts, steps, count);
+    if count > 1 && random.below(3) == 0 {
+        band = Band::new(
+            [new, old],
+            [band.at(0, count - 1), starts[1]],
+            [-steps[0], steps[1]],
+            count,
+        );
+    }
+    let first = island.banded(operand, axis, band);
+    if random.below(2) == 0 || count == new {
+        return first;
+    }
+    let rest = new - count;
+    let shift = Band::new([new, old], [count, 0], [1, 1], rest.min(old));
+    let start = Band::new([new, old], [0, old - count], [1, 1], count);
+    let parts = [
+        island.banded(operand, axis, start),
+        island.banded(operand, axis, shift),
+    ];
+    island.sum(&[(1.0, parts[0]), (1.0, parts[1])])
+}
+
+/// Rows picked by an index, or added up where it says.
+fn indexed(island: &mut Island, random: &mut Random, pool: &[u32], sizes: &[usize]) -> u32 {
+    let operand = pool[random.below(pool.len())];
+    let mut shape: Shape = island.problem.shape(operand).into();
+    if shape.is_empty() {
+        return operand;
+    }
+    let axis = random.below(shape.len());
+    let other = sizes[random.below(sizes.len())];
+    let gathers = random.below(2) == 0;
+    let rank = shape.len() as Label;
+    let (index, labels, kind) = match gathers {
+        true => (
+            [other, shape[axis]],
+            [axis as Label, rank],
+            Structure::Gather,
+        ),
+        false => (
+            [shape[axis], other],
+            [rank, axis as Label],
+            Structure::Scatter,
+        ),
+    };
+    let index = island.leaf(&index);
+    if let Some(leaf) = island.problem.leaves.last_mut() {
+        leaf.moves = Some(kind);
+    }
+    let output: Labels = (0..rank).collect();
+    let mut own = output.clone();
+    own[axis] = rank;
+    shape[axis] = other;
+    let operands = SmallVec::from_iter([(operand, own), (index, SmallVec::from_slice(&labels))]);
+    let product = Operation::Product { operands, output };
+    island.problem.push(product, shape)
 }
 
 /// A sum of two products that have a factor in common.

@@ -1,0 +1,378 @@
+//! Products with structures as equations: slices, reversals, padding, `gather`, `scatter-add`, concatenation; and diagonals.
+
+use super::export::{Factor, Tensor, Writer};
+use super::language::{Label, Labels, Shape};
+use super::plan::{Action, PlanStep};
+use super::structure::{Band, Structure};
+use crate::array::Dims;
+use crate::error::{Error, Result};
+use crate::trace::op::{
+    BroadcastInDim, Concatenate, Gather, GatherDimensionNumbers, Op, Pad, Reshape, Rev, Scatter,
+    ScatterDimensionNumbers, ScatterKind, Slice,
+};
+use smallvec::SmallVec;
+
+impl Writer<'_> {
+    /// Whether one of the operands is a structure.
+    pub(super) fn moves(&self, operands: &[(usize, Labels)]) -> bool {
+        operands.iter().any(|(operand, _)| {
+            let step = self.plan.steps.get(*operand);
+            step.is_some_and(|step| step.structure.is_some())
+        })
+    }
+
+    /// The product of a structure with the tensor that it moves.
+    pub(super) fn moved(
+        &mut self,
+        index: usize,
+        operands: &[(usize, Labels)],
+        step: &PlanStep,
+    ) -> Result<Tensor> {
+        let rank = step.shape.len() as Label;
+        let (mut structure, mut tensor): (Option<(usize, Factor, Structure)>, Option<Factor>) =
+            (None, None);
+        let mut scalars: SmallVec<[Factor; 3]> = SmallVec::new();
+        for (operand, labels) in operands {
+            let factor = self.factor(*operand, labels);
+            match self.plan.steps[*operand].structure {
+                Some(kind) => structure = Some((*operand, factor, kind)),
+                None if labels.is_empty() => scalars.push(factor),
+                None => tensor = Some(self.diagonal(factor)),
+            }
+        }
+        let (own, structure, kind) =
+            structure.ok_or_else(|| Error::internal("a plan moves nothing"))?;
+        let kept = |label: Label| label < rank;
+        let tensor = match tensor {
+            Some(tensor) => tensor,
+            None => self.ones_to_count(&structure, &kind, kept)?,
+        };
+        let tensor = match self.scalar_product(&scalars) {
+            Some(scale) => self.scaled(tensor, Some(scale)),
+            None => tensor,
+        };
+        let carried = |label: Label| tensor.labels.contains(&label);
+        let axis = kind
+            .moves(&structure.labels, carried, kept)
+            .ok_or_else(|| Error::internal("a plan moves a tensor that lacks the axis"))?;
+        let moved = match kind {
+            Structure::Band(band) => {
+                let (band, labels) = match axis {
+                    1 => (band, [structure.labels[0], structure.labels[1]]),
+                    _ => (
+                        band.transposed(),
+                        [structure.labels[1], structure.labels[0]],
+                    ),
+                };
+                self.banded(tensor, &band, labels)?
+            }
+            Structure::Gather => self.gathered(own, tensor, &structure)?,
+            Structure::Scatter => self.scattered(own, tensor, &structure)?,
+        };
+        let moved = self.diagonal(moved);
+        let moved = self.reduced(moved, kept);
+        let moved = match self.scale(index) {
+            scale if scale != 1.0 => self.times(moved, scale)?,
+            _ => moved,
+        };
+        Ok(Tensor {
+            atom: moved.atom,
+            shape: moved.shape,
+            axes: moved.labels,
+        })
+    }
+
+    /// What a structure that is multiplied with no tensor counts: ones along the axes that are summed.
+    fn ones_to_count(
+        &mut self,
+        structure: &Factor,
+        kind: &Structure,
+        kept: impl Fn(Label) -> bool,
+    ) -> Result<Factor> {
+        let mut gone: SmallVec<[usize; 4]> = (0..structure.labels.len())
+            .filter(|axis| !kept(structure.labels[*axis]))
+            .collect();
+        if matches!(kind, Structure::Band(_)) {
+            gone.truncate(1);
+        }
+        let one = Factor {
+            atom: self.number(1.0)?,
+            shape: Shape::new(),
+            labels: Labels::new(),
+        };
+        let labels: Labels = gone.iter().map(|axis| structure.labels[*axis]).collect();
+        let shape: Shape = gone.iter().map(|axis| structure.shape[*axis]).collect();
+        Ok(self.broadcast(one, &labels, &shape))
+    }
+
+    /// A tensor whose axis `labels[1]` becomes axis `labels[0]` as the band says.
+    fn banded(&mut self, tensor: Factor, band: &Band, labels: [Label; 2]) -> Result<Factor> {
+        let rank = tensor.labels.len();
+        let axis = axis_of(&tensor, labels[1])?;
+        let mut moved = tensor;
+        moved.labels[axis] = labels[0];
+        let (first, last) = (band.at(1, 0), band.at(1, band.count.saturating_sub(1)));
+        let step = band.steps[1].unsigned_abs() as usize;
+        if band.count != band.sizes[1] || step != 1 {
+            let mut slice = Slice {
+                start_indices: SmallVec::from_elem(0, rank),
+                limit_indices: Dims::from_slice(&moved.shape),
+                strides: None,
+            };
+            slice.start_indices[axis] = first.min(last);
+            slice.limit_indices[axis] = first.max(last) + 1;
+            if step != 1 {
+                let mut strides: Dims = SmallVec::from_elem(1, rank);
+                strides[axis] = step;
+                slice.strides = Some(strides);
+            }
+            moved.shape[axis] = band.count;
+            moved.atom = self.emit(slice, &[&moved.atom], &moved.shape.clone());
+        }
+        if band.steps[1] < 0 {
+            let dimensions = SmallVec::from_elem(axis, 1);
+            moved.atom = self.emit(Rev { dimensions }, &[&moved.atom], &moved.shape.clone());
+        }
+        if band.count != band.sizes[0] {
+            let mut padding_config = vec![(0, 0, 0); rank];
+            let last = band.at(0, band.count.saturating_sub(1));
+            padding_config[axis] = (
+                band.starts[0] as i64,
+                band.sizes[0] as i64 - 1 - last as i64,
+                band.steps[0] - 1,
+            );
+            moved.shape[axis] = band.sizes[0];
+            let zero = self.number(0.0)?;
+            let shape = moved.shape.clone();
+            moved.atom = self.emit(Pad { padding_config }, &[&moved.atom, &zero], &shape);
+        }
+        Ok(moved)
+    }
+
+    /// The equation from which the island has a structure.
+    fn template(&self, step: usize) -> Result<Op> {
+        let leaf = match self.plan.steps[step].action {
+            Action::Leaf(leaf) => self.island.moving.get(&leaf),
+            _ => None,
+        };
+        leaf.cloned()
+            .ok_or_else(|| Error::internal("a plan moves by an unknown index"))
+    }
+
+    /// Rows of a tensor: its axis, the last of the structure's, gives way to the structure's others.
+    fn gathered(&mut self, own: usize, tensor: Factor, structure: &Factor) -> Result<Factor> {
+        let Op::Gather(template) = self.template(own)? else {
+            return Err(Error::internal("a plan gathers where nothing is gathered"));
+        };
+        let (inner, outer) = split_last(&structure.labels)?;
+        let axis = axis_of(&tensor, inner)?;
+        let count = outer.len();
+        let (mut labels, mut shape) = (tensor.labels.clone(), tensor.shape.clone());
+        labels.remove(axis);
+        shape.remove(axis);
+        labels.insert_from_slice(axis, outer);
+        shape.insert_from_slice(axis, &structure.shape[..count]);
+        let mut slice_sizes = Dims::from_slice(&tensor.shape);
+        slice_sizes[axis] = 1;
+        let op = Gather {
+            dimension_numbers: GatherDimensionNumbers {
+                offset_dims: (0..labels.len())
+                    .filter(|d| *d < axis || *d >= axis + count)
+                    .collect(),
+                collapsed_slice_dims: SmallVec::from_elem(axis, 1),
+                start_index_map: SmallVec::from_elem(axis, 1),
+                ..GatherDimensionNumbers::default()
+            },
+            slice_sizes,
+            ..(*template).clone()
+        };
+        let atom = self.emit(op, &[&tensor.atom, &structure.atom], &shape);
+        Ok(Factor {
+            atom,
+            shape,
+            labels,
+        })
+    }
+
+    /// Rows added up where the index says: the structure's other axes give way to its last.
+    fn scattered(&mut self, own: usize, tensor: Factor, structure: &Factor) -> Result<Factor> {
+        let Op::Scatter(template) = self.template(own)? else {
+            return Err(Error::internal(
+                "a plan scatters where nothing is scattered",
+            ));
+        };
+        let (inner, outer) = split_last(&structure.labels)?;
+        let mut order: Labels = outer.into();
+        order.extend(tensor.labels.iter().copied().filter(|l| !outer.contains(l)));
+        let updates = self.transposed(tensor, &order);
+        let mut labels: Labels = SmallVec::from_elem(inner, 1);
+        labels.extend_from_slice(&order[outer.len()..]);
+        let mut shape: Shape = SmallVec::from_elem(structure.shape[outer.len()], 1);
+        shape.extend_from_slice(&updates.shape[outer.len()..]);
+        let zero = self.number(0.0)?;
+        let blank = BroadcastInDim {
+            shape: Dims::from_slice(&shape),
+            broadcast_dimensions: Dims::new(),
+        };
+        let blank = self.emit(blank, &[&zero], &shape);
+        let op = Scatter {
+            indices_are_sorted: template.indices_are_sorted,
+            unique_indices: template.unique_indices,
+            mode: template.mode,
+            dtype: template.dtype,
+            ..Scatter::new(
+                ScatterKind::Add,
+                ScatterDimensionNumbers {
+                    update_window_dims: (outer.len()..order.len()).collect(),
+                    inserted_window_dims: SmallVec::from_elem(0, 1),
+                    scatter_dims_to_operand_dims: SmallVec::from_elem(0, 1),
+                    ..ScatterDimensionNumbers::default()
+                },
+            )
+        };
+        let atom = self.emit(op, &[&blank, &structure.atom, &updates.atom], &shape);
+        Ok(Factor {
+            atom,
+            shape,
+            labels,
+        })
+    }
+
+    /// A tensor with one axis for each label: where it has a label twice, the diagonal.
+    pub(super) fn diagonal(&mut self, tensor: Factor) -> Factor {
+        let mut tensor = tensor;
+        while let Some((first, second)) = repeated(&tensor.labels) {
+            let label = tensor.labels[first];
+            // Both axes last, as one, of which each place of the diagonal is n + 1 after the one before.
+            let axes = (0..tensor.labels.len()).filter(|a| *a != first && *a != second);
+            let rest: SmallVec<[usize; 4]> = axes.collect();
+            let mark = tensor.labels.iter().fold(0, |most, l| most.max(l + 1));
+            tensor.labels[second] = mark;
+            let mut order: Labels = rest.iter().map(|axis| tensor.labels[*axis]).collect();
+            order.extend([label, mark]);
+            let turned = self.transposed(tensor, &order);
+            let size = turned.shape.last().copied().unwrap_or(1);
+            let mut shape = turned.shape.clone();
+            shape.truncate(rest.len());
+            shape.push(size * size);
+            let new_sizes = Dims::from_slice(&shape);
+            let flat = self.emit(Reshape { new_sizes }, &[&turned.atom], &shape);
+            let mut strides: Dims = SmallVec::from_elem(1, shape.len());
+            strides[rest.len()] = size + 1;
+            let slice = Slice {
+                start_indices: SmallVec::from_elem(0, shape.len()),
+                limit_indices: Dims::from_slice(&shape),
+                strides: Some(strides),
+            };
+            shape[rest.len()] = size;
+            order.pop();
+            tensor = Factor {
+                atom: self.emit(slice, &[&flat], &shape),
+                shape,
+                labels: order,
+            };
+        }
+        tensor
+    }
+
+    /// A sum as a concatenation, if its terms fill an axis one after the other.
+    pub(super) fn direct_sum(
+        &mut self,
+        terms: &[(f64, usize, Labels)],
+        shape: &[usize],
+        order: &Labels,
+    ) -> Result<Option<Tensor>> {
+        let mut parts: Vec<(usize, f64, Factor)> = Vec::with_capacity(terms.len());
+        let mut along: Option<Label> = None;
+        for (coefficient, step, labels) in terms {
+            let Some((axis, band, tensor)) = self.placed(*step, labels) else {
+                return Ok(None);
+            };
+            if *along.get_or_insert(axis) != axis || tensor.labels.len() != order.len() {
+                return Ok(None);
+            }
+            parts.push((band.starts[0], *coefficient, tensor));
+        }
+        let Some(along) = along.filter(|_| parts.len() > 1) else {
+            return Ok(None);
+        };
+        parts.sort_by_key(|(start, _, _)| *start);
+        let mut end = 0;
+        for (start, _, tensor) in &parts {
+            if *start != end {
+                return Ok(None);
+            }
+            end += tensor.shape[axis_of(tensor, along)?];
+        }
+        if end != shape[along as usize] {
+            return Ok(None);
+        }
+        let mut atoms = Vec::with_capacity(parts.len());
+        for (_, coefficient, tensor) in parts {
+            let mut part = self.transposed(tensor, order);
+            if coefficient != 1.0 {
+                part = self.times(part, coefficient)?;
+            }
+            atoms.push(part.atom);
+        }
+        let dimension = order.iter().position(|label| *label == along);
+        let op = Concatenate {
+            dimension: dimension.unwrap_or(0),
+        };
+        let sizes: Shape = order.iter().map(|label| shape[*label as usize]).collect();
+        let atoms: Vec<_> = atoms.iter().collect();
+        Ok(Some(Tensor {
+            atom: self.emit(op, &atoms, &sizes),
+            shape: sizes,
+            axes: order.clone(),
+        }))
+    }
+
+    /// If a step places a tensor as a whole in a larger one: along which label of the sum, how, and the tensor.
+    fn placed(&self, step: usize, labels: &Labels) -> Option<(Label, Band, Factor)> {
+        let Action::Product(operands) = &self.plan.steps[step].action else {
+            return None;
+        };
+        let [first, second] = operands.as_slice() else {
+            return None;
+        };
+        let structure = |(operand, _): &&(usize, Labels)| self.plan.steps[*operand].structure;
+        let (own, tensor) = match structure(&first) {
+            Some(_) => (first, second),
+            None => (second, first),
+        };
+        let (Some(Structure::Band(band)), None) = (structure(&own), structure(&tensor)) else {
+            return None;
+        };
+        let rank = labels.len() as Label;
+        let result = own.1.iter().position(|label| *label < rank)?;
+        let band = if result == 0 { band } else { band.transposed() };
+        let inner = own.1[1 - result];
+        let whole = band.count == band.sizes[1] && (band.count == 1 || band.steps == [1, 1]);
+        let named = |label: Label| match label == inner {
+            true => labels.get(own.1[result] as usize).copied(),
+            false => labels.get(label as usize).copied(),
+        };
+        let names: Labels = tensor.1.iter().map(|l| named(*l)).collect::<Option<_>>()?;
+        let fits = whole && inner >= rank && repeated(&names).is_none();
+        let axis = named(inner)?;
+        let factor = self.factor(tensor.0, &names);
+        (fits && names.contains(&axis)).then_some((axis, band, factor))
+    }
+}
+
+fn axis_of(tensor: &Factor, label: Label) -> Result<usize> {
+    let axis = tensor.labels.iter().position(|l| *l == label);
+    axis.ok_or_else(|| Error::internal("a plan moves a tensor that lacks the axis"))
+}
+
+fn split_last(labels: &[Label]) -> Result<(Label, &[Label])> {
+    let parts = labels.split_last().map(|(last, rest)| (*last, rest));
+    parts.ok_or_else(|| Error::internal("a structure has no axes"))
+}
+
+/// Two axes with the same label.
+fn repeated(labels: &[Label]) -> Option<(usize, usize)> {
+    let first = |second: usize| labels[..second].iter().position(|l| *l == labels[second]);
+    (0..labels.len()).find_map(|second| Some((first(second)?, second)))
+}
