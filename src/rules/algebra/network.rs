@@ -126,8 +126,8 @@ impl Network {
         match (self.structure(left), self.structure(right)) {
             (None, None) => true,
             (Some(_), Some(_)) => false,
-            (Some(moves), None) => !gives_way(moves, self.open(right), kept).is_empty(),
-            (None, Some(moves)) => !gives_way(moves, self.open(left), kept).is_empty(),
+            (Some(moves), None) => gives_way(moves, self.open(right), kept).is_some(),
+            (None, Some(moves)) => gives_way(moves, self.open(left), kept).is_some(),
         }
     }
 
@@ -228,17 +228,16 @@ impl Network {
                         (None, Some(moves)) => Some((moves, part)),
                     };
                     if let Some((moves, tensor)) = moved {
-                        let gone = gives_way(moves, open[tensor], open[subset]);
-                        let gone = gone.iter().fold(0u64, |all, bit| all | 1 << bit);
-                        let cost = best[tensor]
-                            + algebra.model.movement(
-                                algebra.itemsize,
-                                size[tensor],
-                                self.size(labels & !gone),
-                            );
-                        if gone != 0 && cost < best[subset] {
-                            best[subset] = cost;
-                            splits[subset] = part;
+                        if let Some(gone) = gives_way(moves, open[tensor], open[subset]) {
+                            let gone = gone.iter().fold(0u64, |all, bit| all | 1 << bit);
+                            let to = self.size(labels & !gone);
+                            let model = &algebra.model;
+                            let cost =
+                                best[tensor] + model.movement(algebra.itemsize, size[tensor], to);
+                            if cost < best[subset] {
+                                best[subset] = cost;
+                                splits[subset] = part;
+                            }
                         }
                         part = (part - 1) & subset;
                         continue;
@@ -263,7 +262,7 @@ impl Network {
 }
 
 /// The bits of the axes that a structure sums over when it moves a tensor with the labels `carried` to one with `kept`.
-fn gives_way(moves: &Moves, carried: u64, kept: u64) -> &[u32] {
+fn gives_way(moves: &Moves, carried: u64, kept: u64) -> Option<&[u32]> {
     let within = |labels: u64| move |bit: u32| labels >> bit & 1 == 1;
     moves.0.gives_way(&moves.1, within(carried), within(kept))
 }

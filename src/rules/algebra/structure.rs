@@ -157,18 +157,18 @@ impl Structure {
         }
     }
 
-    /// The labels of the structure that the moved tensor lacks: those that the step sums over. Empty if it is no single step.
+    /// The labels of the structure that the moved tensor lacks: those that the step sums over. `None` if it is no single step.
     pub fn gives_way<'a, L: Copy>(
         &self,
         labels: &'a [L],
         carried: impl Fn(L) -> bool,
         kept: impl Fn(L) -> bool,
-    ) -> &'a [L] {
-        match (self, self.moves(labels, carried, kept)) {
-            (_, None) => &[],
-            (Structure::Band(_), Some(axis)) => labels.get(axis..=axis).unwrap_or(&[]),
-            (Structure::Gather, Some(axis)) => labels.get(axis..).unwrap_or(&[]),
-            (Structure::Scatter, Some(_)) => labels.split_last().map_or(&[], |(_, outer)| outer),
+    ) -> Option<&'a [L]> {
+        let axis = self.moves(labels, carried, kept)?;
+        match self {
+            Structure::Band(_) => labels.get(axis..=axis),
+            Structure::Gather => labels.get(axis..),
+            Structure::Scatter => labels.split_last().map(|(_, outer)| outer),
         }
     }
 }
