@@ -38,9 +38,9 @@ pub use error::{Error, ErrorKind, Result};
 pub use quaxide_derive::PyTree;
 pub use trace::{Jaxpr, eager, op};
 pub use transform::{
-    checkpoint, cond, custom_jvp, custom_vjp, eval_shape, fori_loop, grad, hessian, jacfwd, jacrev,
-    jit, jvp, linearize, make_jaxpr, scan, scan_with, switch, value_and_grad, vjp, vmap,
-    while_loop,
+    checkpoint, cond, custom_jvp, custom_linear_solve, custom_root, custom_vjp, eval_shape,
+    fori_loop, grad, hessian, jacfwd, jacrev, jit, jvp, linearize, make_jaxpr, scan, scan_with,
+    switch, value_and_grad, vjp, vmap, while_loop,
 };
 pub use tree::{PyTree, Static};
 

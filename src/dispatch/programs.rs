@@ -12,7 +12,7 @@ use crate::{
     error::{Error, Result},
     trace::{
         self, Jaxpr, Program, Trace,
-        op::{Checkpoint, Cond, Op, Scan, While},
+        op::{Captured, Checkpoint, Cond, CustomLinearSolve, Op, Scan, While},
     },
     transform::close_together,
     tree::{self, Flat, View},
@@ -36,6 +36,7 @@ pub(super) fn dispatch(
         Op::While(p) => inside.while_loop(p, &args).map(Some),
         Op::CustomJvp(p) => inside.custom_jvp(p, &args).map(Some),
         Op::CustomVjp(p) => inside.custom_vjp(p, &args).map(Some),
+        Op::CustomLinearSolve(p) => inside.linear_solve(p, &args).map(Some),
         Op::Checkpoint(p) => inside.checkpoint(p, &args).map(Some),
         _ => Ok(None),
     }
@@ -301,6 +302,46 @@ impl Inside<'_> {
         };
         let args = [captured, apart(args)].concat();
         self.record(op.into(), &args, &staged.outs)
+    }
+
+    /// The maps are interpreted with what they captured; the vectors are arrays, as a value's map may make one a plain array.
+    fn linear_solve(&self, p: &CustomLinearSolve, args: &[Array]) -> Result<Results> {
+        let parts = p.split(args);
+        let plain = |x: &Array| match x.as_dyn_value() {
+            Some(_) => definition(self.t, x, self.op),
+            None => Ok(x.clone()),
+        };
+        let b = parts.b.iter().map(plain).collect::<Result<Vec<_>>>()?;
+        let dense = vec![true; b.len()];
+        let mut operands = vec![];
+        let mut outs = vec![];
+        let mut inside = |p: &Captured, consts: &[Array]| -> Result<Captured> {
+            let staged = self.restage(&p.jaxpr, &[consts, &b].concat(), &dense)?;
+            let (program, captured) = staged.program.close();
+            let consts = [captured, apart(consts)].concat();
+            let num_consts = consts.len();
+            operands.extend(consts);
+            outs = staged.outs;
+            Ok(Captured {
+                jaxpr: program.into(),
+                num_consts,
+            })
+        };
+        let optional = |p: &Option<Captured>, consts| p.as_ref().map(|p| (p.clone(), consts));
+        let matvec = inside(&p.matvec, parts.matvec)?;
+        let vecmat = optional(&p.vecmat, parts.vecmat);
+        let vecmat = vecmat.map(|(p, c)| inside(&p, c)).transpose()?;
+        let solve = inside(&p.solve, parts.solve)?;
+        let back = optional(&p.transpose_solve, parts.transpose_solve);
+        let transpose_solve = back.map(|(p, c)| inside(&p, c)).transpose()?;
+        let op = CustomLinearSolve {
+            matvec,
+            vecmat,
+            solve,
+            transpose_solve,
+        };
+        operands.extend(b);
+        self.record(op.into(), &operands, &outs)
     }
 
     /// Branches whose results are of different kinds meet in the arrays that they equal.

@@ -10,6 +10,7 @@ mod jit;
 pub(crate) mod jvp;
 pub(crate) mod partial_eval;
 mod run;
+mod solve;
 pub(crate) mod transpose;
 mod vmap;
 
@@ -25,4 +26,5 @@ pub(crate) use function::{
 };
 pub use jit::{eval_shape, jit, make_jaxpr};
 pub(crate) use run::{compile, rewrite, run};
+pub use solve::{Map, Solver, TransposeSolve, custom_linear_solve, custom_root};
 pub use vmap::{Axes, Axis, ByPath, Vmap, by_path, vmap};

@@ -62,6 +62,9 @@ impl Kernel {
                 let program = op.definition(&operands).ok_or_else(broken)??;
                 Kernel::Control(op.clone(), vec![Executable::new(&program)?])
             }
+            Op::CustomLinearSolve(p) => {
+                Kernel::Control(op.clone(), vec![Executable::new(&p.solve.jaxpr)?])
+            }
             // Elementwise ones come here only where their operands are not of one shape, which the reference knows to refuse.
             Op::Unary(_)
             | Op::Binary(_)
@@ -285,6 +288,10 @@ fn control(
         Op::Cond(p) => reference::control::cond(p, &run, &x),
         Op::While(p) => {
             reference::control::while_loop(p, &|args| run(1, args), &|args| run(0, args), &x)
+        }
+        Op::CustomLinearSolve(p) => {
+            let y = run(0, p.solve_operands(&x))?;
+            Ok(y.iter().map(|b| (**b).clone()).collect())
         }
         // The others call their one program once.
         _ => Ok(run(0, x.to_vec())?.iter().map(|b| (**b).clone()).collect()),

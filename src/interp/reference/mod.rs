@@ -106,6 +106,7 @@ pub fn apply(op: &Op, x: &[Arc<Buffer>], results: &[Aval]) -> Result<Buffers> {
         Op::CustomJvp(p) => return Ok(owned(run(&p.call_jaxpr, x.to_vec())?)),
         Op::CustomVjp(p) => return Ok(owned(run(&p.call_jaxpr, x.to_vec())?)),
         Op::Checkpoint(p) => return Ok(owned(run(&p.jaxpr, x.to_vec())?)),
+        Op::CustomLinearSolve(p) => return Ok(owned(run(&p.solve.jaxpr, p.solve_operands(x))?)),
         Op::CustomLinear(p) => return Err(p.forwards()),
         Op::Collective(p) => return Err(crate::trace::op::unbound(op.name(), &p.axis)),
         Op::AxisIndex(p) => return Err(crate::trace::op::unbound(op.name(), &p.axis)),

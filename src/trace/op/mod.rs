@@ -371,7 +371,7 @@ ops! {
         Gather, Scatter, Sort, TopK, Cumulative,
         ConvGeneralDilated, ReduceWindow, SelectAndGatherAdd, SelectAndScatterAdd,
         Jit,
-        Scan, Cond, While, CustomJvp, CustomVjp, CustomLinear, Checkpoint,
+        Scan, Cond, While, CustomJvp, CustomVjp, CustomLinear, CustomLinearSolve, Checkpoint,
         Collective, AxisIndex,
         ReduceBy, ReduceWindowBy, SelectAndScatter, ScatterBy, SortBy,
         SplitAlong, Stack, Unstack, Tile, Fft, RngBitGenerator,

@@ -3,12 +3,14 @@
 mod checkpoint;
 mod cond;
 mod custom;
+mod linear_solve;
 mod scan;
 mod while_loop;
 
 pub use checkpoint::*;
 pub use cond::*;
 pub use custom::*;
+pub use linear_solve::*;
 pub use scan::*;
 pub use while_loop::*;
 
