@@ -64,8 +64,13 @@ pub fn solve(problem: &Problem, model: &CostModel) -> Result<Solution, Refusal> 
     let written = Plan::as_written(problem).trimmed();
     let cost_as_written = written.cost(model, problem.itemsize);
     let mut built = build(problem, model, WORK);
-    let lowered = lower(problem, &mut built)?;
+    let lowered = lower(problem, &mut built);
     let written_is_forbidden = written_is_forbidden(problem, &built);
+    let lowered = match lowered {
+        // A bound of the search is no reason to refuse what may run as it is written.
+        Err(_) if !written_is_forbidden => written.clone(),
+        lowered => lowered?,
+    };
     let mut best = lowered;
     let mut cost = best.cost(model, problem.itemsize);
     if !written_is_forbidden && cost_as_written <= cost {
