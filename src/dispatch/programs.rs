@@ -177,6 +177,20 @@ impl Inside<'_> {
         Ok(changed)
     }
 
+    /// What a value equals, by its own definition; `None` if there is none, or if it fails.
+    fn defined(&self, x: &Array) -> Option<Aval> {
+        let inputs = avals(&apart(std::slice::from_ref(x))).ok()?;
+        let program = self.stage(&inputs, &mut |c| {
+            let x = together(std::slice::from_ref(x), c).pop();
+            let t = trace::current();
+            let (Some(x), Some(t)) = (x, t) else {
+                return Err(Error::internal("a value is missing"));
+            };
+            Ok(vec![definition(&t, &x, self.op)?])
+        });
+        program.ok()?.out_avals().pop()
+    }
+
     /// A value with another leading axis on each component, or without one, if that is what it would equal.
     fn with_components(
         &self,
@@ -192,7 +206,13 @@ impl Inside<'_> {
                 c.clone()
             }
         });
-        (fits && y.aval().is_ok_and(|a| a.same_type(aval))).then_some(y)
+        fits &= y.aval().is_ok_and(|a| a.same_type(aval));
+        // A value may say of itself that it is such an array though its components no longer make one: the factors of a product
+        // of matrices have no slices that are those of the product.
+        if fits && y.as_dyn_value().is_some() && self.defined(x).is_some() {
+            fits = self.defined(&y).is_some_and(|a| a.same_type(aval));
+        }
+        fits.then_some(y)
     }
 
     fn scan(&self, p: &Scan, args: &[Array]) -> Result<Results> {
