@@ -75,3 +75,65 @@ fn windows_over_nothing() {
     assert_eq!(y.to_vec::<f64>().unwrap(), [1.0]);
     assert_eq!(dy.to_vec::<f64>().unwrap(), [0.0]);
 }
+
+fn lora(shape: [usize; 2], rank: usize) -> LoraArray {
+    let [n, m] = shape;
+    LoraArray::from_parts(
+        noises(&[n, m], 1),
+        noises(&[n, rank], 2),
+        noises(&[rank, m], 3),
+    )
+    .unwrap()
+}
+
+/// The rows of a product are not the products of rows, even where the rank is the number of rows.
+#[test]
+fn a_scan_over_the_rows_of_an_adapted_matrix() {
+    for rank in [2, 3] {
+        let mut value = lora([2, 4], rank);
+        value.allow_materialise = true;
+        let merged = value.materialise().unwrap();
+        let rows = |w: &Array| {
+            let step = |c: &Array, row: &Array| (c + row.sin(), row * 2.0);
+            scan(step, &Array::zeros([4], DType::F64), w)
+                .map(|(c, ys)| c.sum(()) + ys.square().sum(()))
+        };
+        let found = quaxify(rows)(&Array::from_value(value)).unwrap();
+        let gap: f64 = (found - rows(&merged).unwrap()).item().unwrap();
+        assert!(gap.abs() < 1e-12);
+    }
+}
+
+/// A frozen weight has no gradient behind a function with its own derivative, either.
+#[test]
+fn a_frozen_weight_behind_a_custom_derivative() {
+    let mut value = lora([3, 4], 2);
+    value.allow_materialise = true;
+    let double = custom_vjp(
+        |x: &Array| x * 2.0,
+        |x: &Array| (x * 2.0, ()),
+        |(), ct: &Array| (ct * 2.0,),
+    );
+    let twice = custom_jvp(|x: &Array| x * 2.0, |(x,), (t,)| (x * 2.0, t * 2.0));
+    for f in [double, twice] {
+        let loss = |w: &Array| Ok(f(w)?.square().sum(()));
+        let g = grad(quaxify(loss))(&Array::from_value(value.clone())).unwrap();
+        let g = g.value::<LoraArray>().unwrap();
+        assert!(g.w.is_symbolic_zero() && !g.a.is_symbolic_zero());
+    }
+}
+
+/// There is no value in this program, so that nothing is refused.
+#[test]
+fn second_derivatives_of_products_of_nothing() {
+    let x = Array::zeros([2, 0, 2], DType::F64);
+    let f = |x: &Array| {
+        let dims = op::DotGeneral::new(([0], [0]), ((), ()));
+        let y = |x: &Array| x.dot_general(x, dims.clone()).sum(());
+        jvp(y, (x,), (x,)).map(|(a, b)| a + b)
+    };
+    let slope = |x: &Array| Ok((grad(f)(x)? * x).sum(()));
+    for y in [grad(slope)(&x), jvp(slope, (&x,), (&x,)).map(|p| p.1)] {
+        assert_eq!(y.unwrap().sum(()).item::<f64>().unwrap(), 0.0);
+    }
+}

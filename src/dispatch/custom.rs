@@ -13,7 +13,7 @@ use crate::{
     error::{Error, Result},
     trace::{
         self, Jaxpr,
-        op::{CustomJvp, CustomVjp, Tangent, inexact},
+        op::{CustomJvp, CustomVjp, StopGradient, Tangent, inexact},
     },
     transform::{CustomVjpParts, close_together, jvp, transpose},
 };
@@ -69,19 +69,14 @@ impl Operand {
         }
     }
 
-    /// The cotangents of its inexact components, for that of what it equals.
-    fn pull_back(&self, components: &[Array], ct: Array) -> Result<Vec<Array>> {
+    /// The cotangents of its inexact components, for that of what it equals; `None` for zeros.
+    fn pull_back(&self, components: &[Array], ct: Array) -> Result<Vec<Tangent>> {
         let Some(j) = &self.definition else {
-            return Ok(vec![ct]);
-        };
-        let zeros = || -> Result<Vec<Array>> {
-            let all = components.iter().zip(&self.inexact).filter(|(_, f)| **f);
-            all.map(|(c, _)| Ok(Array::symbolic_zero(c.aval()?.strong())))
-                .collect()
+            return Ok(vec![Some(ct)]);
         };
         let (program, nonzero) = jvp::jvp(j, &self.inexact, None)?;
         if nonzero.first() != Some(&true) {
-            return zeros();
+            return Ok(self.inexact.iter().filter(|f| **f).map(|_| None).collect());
         }
         let inputs = program.invars().len();
         let linear: Vec<bool> = (0..inputs).map(|i| i >= components.len()).collect();
@@ -92,10 +87,7 @@ impl Operand {
         let given = nonzero
             .into_iter()
             .map(|n| if n { results.next() } else { None });
-        Ok(given
-            .zip(zeros()?)
-            .map(|(ct, zero)| ct.unwrap_or(zero))
-            .collect())
+        Ok(given.collect())
     }
 }
 
@@ -188,7 +180,10 @@ impl Inside<'_> {
         let of_operands = components.get(of_consts..).unwrap_or_default();
         inputs.extend(of_operands.iter().cloned());
         inputs.extend(tangent_avals(&outs));
+        // Components that the definition gives no cotangent, such as a frozen weight, are constants of the function.
+        let mut constant: Vec<bool> = vec![];
         let backward = self.stage(&inputs, &mut |mut all| {
+            constant = vec![false; of_consts];
             let cts = all.split_off(of_residuals + of_operands.len());
             let mut operand = all.split_off(of_residuals).into_iter();
             let given = p.bwd.eval(&[together(&residuals, all), cts].concat())?;
@@ -197,12 +192,20 @@ impl Inside<'_> {
             for o in &operands {
                 let c = next(&mut operand, o.inexact.len());
                 let ct = if o.differentiable { given.next() } else { None };
-                match ct {
-                    Some(ct) => results.extend(o.pull_back(&c, plain(self, ct)?)?),
-                    None => {
-                        for c in c.iter().zip(&o.inexact).filter(|(_, f)| **f) {
-                            results.push(Array::symbolic_zero(c.0.aval()?.strong()));
-                        }
+                let mut pulled = match ct {
+                    Some(ct) => o.pull_back(&c, plain(self, ct)?)?.into_iter(),
+                    None => vec![].into_iter(),
+                };
+                for (c, inexact) in c.iter().zip(&o.inexact) {
+                    let ct = if *inexact {
+                        pulled.next().flatten()
+                    } else {
+                        None
+                    };
+                    constant.push(ct.is_none());
+                    if *inexact {
+                        let zero = Array::symbolic_zero(c.aval()?.strong());
+                        results.push(ct.unwrap_or(zero));
                     }
                 }
             }
@@ -216,6 +219,14 @@ impl Inside<'_> {
         let names = [p.name.clone(), p.fwd_name.clone(), p.bwd_name.clone()];
         let (mut op, captured) = parts.close(names)?;
         op.num_consts += of_consts;
-        self.record(op.into(), &[captured, apart(args)].concat(), &call.outs)
+        let mut operands = captured;
+        for (c, constant) in apart(args).into_iter().zip(constant) {
+            operands.push(if constant && c.dtype()?.is_inexact() {
+                trace::bind(StopGradient, &[&c])
+            } else {
+                c
+            });
+        }
+        self.record(op.into(), &operands, &call.outs)
     }
 }
