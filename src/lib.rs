@@ -28,6 +28,7 @@ pub mod nn;
 pub mod optim;
 pub mod random;
 pub mod rules;
+pub mod stablehlo;
 pub mod trace;
 pub mod transform;
 pub mod tree;

@@ -192,6 +192,28 @@ impl Jaxpr {
         Var((self.avals.len() - 1) as u32)
     }
 
+    /// An error if these are not the types of the inputs.
+    pub(crate) fn check_arguments<'a>(
+        &self,
+        given: impl ExactSizeIterator<Item = &'a Aval>,
+    ) -> Result<()> {
+        if given.len() != self.invars.len() {
+            return Err(Error::tree(format!(
+                "the program takes {} arrays, {} were given",
+                self.invars.len(),
+                given.len()
+            )));
+        }
+        for (i, (g, w)) in given.zip(self.in_avals()).enumerate() {
+            if !g.same_type(w) {
+                return Err(Error::shape(format!(
+                    "argument {i} of the program is {w}, {g} was given"
+                )));
+            }
+        }
+        Ok(())
+    }
+
     /// Run the equations by `bind`: at once, into the current trace, or through dispatch, as the current trace says.
     /// An error if the arguments are not as many as the inputs, or an operation fails.
     pub fn eval(&self, args: &[Array]) -> Result<Vec<Array>> {

@@ -135,6 +135,13 @@ impl fmt::Display for Literal {
     }
 }
 
+/// As Python's `str` writes it.
+impl fmt::Display for Scalar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&python_number(*self))
+    }
+}
+
 /// A number as Python's `str` writes it.
 pub(crate) fn python_number(x: Scalar) -> String {
     match x {

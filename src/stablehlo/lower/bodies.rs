@@ -1,0 +1,583 @@
+//! Reductions, windows and scatters with bodies: the primitive that the body is, or the body itself, run in order.
+
+use super::{
+    Closed, Lowering, apply,
+    control::{scalars, scan},
+    elementwise::number,
+    given::Given,
+    meaning::{alike, combiner, is_literal},
+};
+use crate::{
+    array::{Array, Aval, DType, Dims, Kind},
+    error::Result,
+    trace::{
+        op::{
+            Binary, Concatenate, Gather, GatherScatterMode, Iota, Pad, Reduce, ReduceWindow,
+            Reducer, Scatter, ScatterDimensionNumbers, ScatterKind, SelectAndScatterAdd, SelectN,
+            Slice, Transpose, Window, WindowReducer,
+        },
+        stage,
+    },
+};
+
+/// The smallest and the largest integer of a type.
+fn integer_range(dtype: DType) -> Option<(i128, i128)> {
+    let bits = dtype.size() as u32 * 8;
+    match dtype.is_integer() {
+        true if dtype.is_unsigned() => Some((0, (1 << bits) - 1)),
+        true => Some((-(1 << (bits - 1)), (1 << (bits - 1)) - 1)),
+        false => None,
+    }
+}
+
+/// The value that a combination leaves as it is.
+pub(super) fn identity(op: Binary, dtype: DType) -> Option<f64> {
+    let (low, high) = match dtype.kind() {
+        Kind::Float => (f64::NEG_INFINITY, f64::INFINITY),
+        Kind::Int => integer_range(dtype).map(|(a, b)| (a as f64, b as f64))?,
+        Kind::Bool => (0.0, 1.0),
+        Kind::Complex => (f64::NAN, f64::NAN),
+    };
+    Some(match op {
+        Binary::Add | Binary::Or | Binary::Xor => 0.0,
+        Binary::Mul => 1.0,
+        Binary::And if dtype == DType::Bool => 1.0,
+        Binary::Max => low,
+        Binary::Min => high,
+        _ => return None,
+    })
+}
+
+fn reducer(op: Binary, dtype: DType) -> Option<Reducer> {
+    Some(match op {
+        Binary::Add => Reducer::Sum,
+        Binary::Mul => Reducer::Prod,
+        Binary::Max if !dtype.is_complex() => Reducer::Max,
+        Binary::Min if !dtype.is_complex() => Reducer::Min,
+        Binary::And => Reducer::And,
+        Binary::Or => Reducer::Or,
+        Binary::Xor => Reducer::Xor,
+        _ => return None,
+    })
+}
+
+impl<'m, 't> Lowering<'m, 't> {
+    /// Operands and starting values of a reduction in the types that its body takes, and the body.
+    fn reduction(&mut self, given: &Given<'_, 'm, 't>) -> Result<(Vec<Array>, Vec<Array>, Closed)> {
+        let n = given.x.len() / 2;
+        let (x, start) = given.x.split_at_checked(n).unwrap_or((&[], &[]));
+        if n == 0 || x.len() != start.len() {
+            return Err(given.wrong("it takes arrays and as many starting values"));
+        }
+        let outs: Vec<DType> = (0..n)
+            .map(|i| Ok(given.out(i)?.dtype))
+            .collect::<Result<_>>()?;
+        let convert = |x: &[Array]| -> Result<Vec<Array>> {
+            x.iter()
+                .zip(&outs)
+                .map(|(x, d)| given.convert(x, *d))
+                .collect()
+        };
+        let (x, start) = (convert(x)?, convert(start)?);
+        let mut avals = scalars(&x)?;
+        avals.extend(scalars(&start)?);
+        let body = match given.op.attr("applies").and_then(super::Attr::word) {
+            None => self.body(given, 0, &avals)?,
+            Some(name) => {
+                let name = name.strip_prefix("stablehlo.").unwrap_or(name);
+                let dtype = outs.first().copied().unwrap_or(DType::F32);
+                let op = super::elementwise::binary(name, dtype)
+                    .ok_or_else(|| given.wrong(format!("there is no reducer `{name}`")))?;
+                let j = stage(&avals, None, &mut |x| {
+                    Ok(vec![apply(op, &x.iter().collect::<Vec<_>>())?])
+                })?;
+                Closed {
+                    program: j.into(),
+                    captured: vec![],
+                    forms: vec![super::Form::Array],
+                }
+            }
+        };
+        if body.program.outs().len() != n {
+            return Err(given.wrong(format!(
+                "its body gives {} results, not {n}",
+                body.program.outs().len()
+            )));
+        }
+        Ok((x, start, body))
+    }
+
+    pub(super) fn reduce(&mut self, given: &Given<'_, 'm, 't>) -> Result<Vec<Array>> {
+        let (x, start, body) = self.reduction(given)?;
+        let mut axes = given.dims(&["dimensions"])?;
+        axes.sort_unstable();
+        axes.dedup();
+        let shape = x
+            .first()
+            .map(Array::aval)
+            .transpose()?
+            .map_or_else(Dims::new, |a| a.shape);
+        if axes.iter().any(|a| *a >= shape.len()) {
+            return Err(given.wrong("there is no such axis"));
+        }
+        if let ([x], [start], true) = (&x[..], &start[..], body.captured.is_empty()) {
+            let dtype = x.dtype()?;
+            let known = combiner(&body.program).and_then(|op| Some((op, reducer(op, dtype)?)));
+            if let Some((op, reducer)) = known {
+                let y = apply(Reduce { reducer, axes }, &[x])?;
+                let neutral = identity(op, dtype).is_some_and(|v| is_literal(start, v))
+                    || op == Binary::And && is_all_ones(start, dtype);
+                return Ok(vec![if neutral { y } else { apply(op, &[start, &y])? }]);
+            }
+        }
+        if let Some(y) = self.extremum(&x, &start, &body, &axes)? {
+            return Ok(y);
+        }
+        fold(&x, &start, &body, &axes)
+    }
+
+    /// The largest or smallest element and its position, as JAX writes them.
+    fn extremum(
+        &mut self,
+        x: &[Array],
+        start: &[Array],
+        body: &Closed,
+        axes: &Dims,
+    ) -> Result<Option<Vec<Array>>> {
+        let ([values, places], [from, at], [axis]) = (x, start, &axes[..]) else {
+            return Ok(None);
+        };
+        let (v, p) = (values.dtype()?, places.dtype()?);
+        let counted = self.iotas.get(&places.identity()) == Some(axis);
+        if !counted || v.is_complex() || !p.is_integer() || !is_literal(at, 0.0) {
+            return Ok(None);
+        }
+        for (op, largest) in [(Binary::Gt, true), (Binary::Lt, false)] {
+            let neutral = identity(if largest { Binary::Max } else { Binary::Min }, v);
+            if neutral.is_none_or(|n| !is_literal(from, n))
+                || values.aval()?.shape.get(*axis) == Some(&0)
+            {
+                continue;
+            }
+            let avals = [v, p, v, p].map(|d| Aval::new((), d));
+            for float in [v.is_float(), false] {
+                let known = stage(&avals, None, &mut |x| {
+                    let [a, i, b, j] = &x[..] else {
+                        return Err(super::few());
+                    };
+                    let mut first = apply(op, &[a, b])?;
+                    if float {
+                        first = apply(Binary::Or, &[&first, &apply(Binary::Ne, &[a, a])?])?;
+                    }
+                    let tie = apply(
+                        Binary::And,
+                        &[&apply(Binary::Eq, &[a, b])?, &apply(Binary::Lt, &[i, j])?],
+                    )?;
+                    let place = apply(Binary::Or, &[&first, &tie])?;
+                    Ok(vec![
+                        apply(SelectN, &[&first, b, a])?,
+                        apply(SelectN, &[&place, j, i])?,
+                    ])
+                })?;
+                if alike(&known, &body.program) {
+                    let (value, place) = if largest {
+                        (Reducer::Max, Reducer::Argmax(p))
+                    } else {
+                        (Reducer::Min, Reducer::Argmin(p))
+                    };
+                    let along = |reducer| {
+                        let axes = axes.clone();
+                        apply(Reduce { reducer, axes }, &[values])
+                    };
+                    return Ok(Some(vec![along(value)?, along(place)?]));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    pub(super) fn reduce_window(&mut self, given: &Given<'_, 'm, 't>) -> Result<Vec<Array>> {
+        let (x, start, body) = self.reduction(given)?;
+        let window = window(given, x.first().map_or(0, Array::ndim))?;
+        if let ([x], [start], true) = (&x[..], &start[..], body.captured.is_empty()) {
+            let dtype = x.dtype()?;
+            let known = combiner(&body.program).and_then(|op| {
+                let reducer = match op {
+                    Binary::Add => WindowReducer::Sum,
+                    Binary::Mul => WindowReducer::Prod,
+                    Binary::Max if !dtype.is_complex() => WindowReducer::Max,
+                    Binary::Min if !dtype.is_complex() => WindowReducer::Min,
+                    _ => return None,
+                };
+                identity(op, dtype)
+                    .filter(|v| is_literal(start, *v))
+                    .map(|_| reducer)
+            });
+            if let Some(reducer) = known {
+                return Ok(vec![apply(ReduceWindow { reducer, window }, &[x])?]);
+            }
+        }
+        let mut stacked = vec![];
+        for (x, start) in x.iter().zip(&start) {
+            stacked.push(under_windows(x, start, &window)?);
+        }
+        fold(&stacked, &start, &body, &Dims::from_elem(0, 1))
+    }
+
+    pub(super) fn select_and_scatter(&mut self, given: &Given<'_, 'm, 't>) -> Result<Vec<Array>> {
+        let [x, source, start] = given.operands()?;
+        let out = given.out(0)?.dtype;
+        let number_type = [x.clone(), x.clone()];
+        let select = self.body(given, 0, &scalars(&number_type)?)?;
+        let (source, start) = (given.convert(source, out)?, given.convert(start, out)?);
+        let pair = [source.clone(), source.clone()];
+        let scatter = self.body(given, 1, &scalars(&pair)?)?;
+        let window = window(given, x.ndim())?;
+        let known = (combiner(&select.program), combiner(&scatter.program));
+        let largest = match known {
+            (Some(Binary::Ge), Some(Binary::Add)) => Some(true),
+            (Some(Binary::Le), Some(Binary::Add)) => Some(false),
+            _ => None,
+        };
+        if let Some(largest) = largest
+            && x.dtype()? == out
+            && !out.is_complex()
+            && out != DType::Bool
+            && is_literal(&start, 0.0)
+        {
+            let op = SelectAndScatterAdd { largest, window };
+            return Ok(vec![apply(op, &[&source, x])?]);
+        }
+        // The row-major place of the element that each window selects, −1 where it has none.
+        let a = x.aval()?;
+        let size = a.size();
+        let places = apply(
+            Iota {
+                dtype: DType::I64,
+                shape: Dims::from_elem(size, 1),
+                dimension: 0,
+            },
+            &[],
+        )?
+        .reshape(&a.shape);
+        let outside = number(-1i64, DType::I64);
+        let zero = number(0i64, a.dtype);
+        let values = under_windows(x, &zero, &window)?;
+        let places = under_windows(&places, &outside, &window)?;
+        let count = values.aval()?.shape.first().copied().unwrap_or(0);
+        let shape: Dims = source.aval()?.shape;
+        let carry = [
+            zero.broadcast_in_dim(&shape, ()),
+            outside.broadcast_in_dim(&shape, ()),
+        ];
+        let (selected, _) = scan(&carry, &[values, places], count, |carry, slices| {
+            let ([value, place], [v, p]) = (carry, slices) else {
+                return Err(super::few());
+            };
+            let keeps = select.elementwise(&[value.clone(), v.clone()])?;
+            let keeps = keeps.first().ok_or_else(super::few)?;
+            let none = number(0i64, DType::I64);
+            let inside = apply(Binary::Ge, &[p, &none])?;
+            let first = apply(Binary::Lt, &[place, &none])?;
+            let changes = apply(
+                Binary::Or,
+                &[&first, &apply(crate::trace::op::Unary::Not, &[keeps])?],
+            )?;
+            let takes = apply(Binary::And, &[&inside, &changes])?;
+            Ok((
+                vec![
+                    apply(SelectN, &[&takes, value, v])?,
+                    apply(SelectN, &[&takes, place, p])?,
+                ],
+                vec![],
+            ))
+        })?;
+        let place = selected.get(1).ok_or_else(super::few)?;
+        let flat = start.broadcast_in_dim([size], ());
+        let n = source.aval()?.size();
+        let numbers = ScatterDimensionNumbers {
+            inserted_window_dims: Dims::from_elem(0, 1),
+            scatter_dims_to_operand_dims: Dims::from_elem(0, 1),
+            ..Default::default()
+        };
+        let y = in_order(
+            &[flat],
+            &place.reshape([n, 1]),
+            &[source.reshape([n])],
+            &numbers,
+            &scatter,
+        )?;
+        Ok(y.iter().map(|y| y.reshape(&a.shape)).collect())
+    }
+
+    pub(super) fn scatter(&mut self, given: &Given<'_, 'm, 't>) -> Result<Vec<Array>> {
+        let n = given.x.len().saturating_sub(1) / 2;
+        let wrong = || given.wrong("it takes arrays, indices, and as many updates");
+        if n == 0 || given.x.len() != 2 * n + 1 {
+            return Err(wrong());
+        }
+        let (x, rest) = given.x.split_at_checked(n).ok_or_else(wrong)?;
+        let (indices, updates) = rest.split_first().ok_or_else(wrong)?;
+        let outs: Vec<DType> = (0..n)
+            .map(|i| Ok(given.out(i)?.dtype))
+            .collect::<Result<_>>()?;
+        let convert = |x: &[Array]| -> Result<Vec<Array>> {
+            x.iter()
+                .zip(&outs)
+                .map(|(x, d)| given.convert(x, *d))
+                .collect()
+        };
+        let (x, updates) = (convert(x)?, convert(updates)?);
+        let mut avals = scalars(&x)?;
+        avals.extend(scalars(&updates)?);
+        let body = self.body(given, 0, &avals)?;
+        if body.program.outs().len() != n {
+            return Err(given.wrong("its body gives another number of results"));
+        }
+        let (indices, numbers) = given.scatter_numbers(indices)?;
+        if let ([x], [u], true) = (&x[..], &updates[..], body.captured.is_empty())
+            && let Some(kind) = kind(&body, x.dtype()?)
+        {
+            let op = Scatter {
+                indices_are_sorted: given.flag("indices_are_sorted", false),
+                unique_indices: given.flag("unique_indices", false),
+                mode: GatherScatterMode::FillOrDrop,
+                ..Scatter::new(kind, numbers)
+            };
+            let y = x.scatter(&indices, u, op);
+            y.ok()?;
+            return Ok(vec![y]);
+        }
+        // The updates of one index after the other: the axes that are not of a window, in front, as one.
+        let (u, i) = (updates.first().ok_or_else(wrong)?.aval()?, indices.aval()?);
+        let outer: Dims = (0..u.ndim())
+            .filter(|d| !numbers.update_window_dims.contains(d))
+            .collect();
+        let mut one = numbers.clone();
+        let lead = i.ndim().saturating_sub(1);
+        let count = u
+            .shape
+            .iter()
+            .enumerate()
+            .filter(|(d, _)| outer.contains(d))
+            .map(|(_, n)| *n)
+            .product();
+        let mut indices = indices.clone();
+        // An index of a batch axis becomes an index like others.
+        for (operand, axis) in numbers
+            .operand_batching_dims
+            .iter()
+            .zip(&numbers.scatter_indices_batching_dims)
+        {
+            let mut shape = i.shape.clone();
+            if let Some(n) = shape.last_mut() {
+                *n = 1;
+            }
+            let place = apply(
+                Iota {
+                    dtype: i.dtype,
+                    shape,
+                    dimension: *axis,
+                },
+                &[],
+            )?;
+            indices = apply(Concatenate { dimension: lead }, &[&indices, &place])?;
+            one.scatter_dims_to_operand_dims.push(*operand);
+            one.inserted_window_dims.push(*operand);
+        }
+        one.operand_batching_dims.clear();
+        one.scatter_indices_batching_dims.clear();
+        one.inserted_window_dims.sort_unstable();
+        let parts = indices.aval()?.shape.last().copied().unwrap_or(0);
+        let indices = indices.reshape([count, parts]);
+        let permutation: Dims = outer
+            .iter()
+            .chain(&numbers.update_window_dims)
+            .copied()
+            .collect();
+        let mut shape = Dims::from_elem(count, 1);
+        shape.extend(
+            numbers
+                .update_window_dims
+                .iter()
+                .filter_map(|d| u.shape.get(*d).copied()),
+        );
+        let mut flat = vec![];
+        for u in &updates {
+            let permutation = permutation.clone();
+            flat.push(apply(Transpose { permutation }, &[u])?.reshape(&shape));
+        }
+        one.update_window_dims = (0..shape.len() - 1).collect();
+        in_order(&x, &indices, &flat, &one, &body)
+    }
+}
+
+fn is_all_ones(x: &Array, dtype: DType) -> bool {
+    let ones = match integer_range(dtype) {
+        Some((0, high)) => high as f64,
+        Some(_) => -1.0,
+        None => 1.0,
+    };
+    is_literal(x, ones)
+}
+
+/// The scatter that a body is: it gives the update, or combines old and update.
+fn kind(body: &Closed, dtype: DType) -> Option<ScatterKind> {
+    let j = &body.program;
+    if let ([_, update], [], [out]) = (j.invars(), j.eqns(), j.outs()) {
+        return (out.var() == Some(*update)).then_some(ScatterKind::Set);
+    }
+    Some(match combiner(j)? {
+        Binary::Add => ScatterKind::Add,
+        Binary::Sub => ScatterKind::Sub,
+        Binary::Mul => ScatterKind::Mul,
+        Binary::Max if !dtype.is_complex() => ScatterKind::Max,
+        Binary::Min if !dtype.is_complex() => ScatterKind::Min,
+        Binary::Or if dtype == DType::Bool => ScatterKind::Max,
+        Binary::And if dtype == DType::Bool => ScatterKind::Min,
+        _ => return None,
+    })
+}
+
+/// The elements along some axes combined by a body, in order, each after the starting value.
+fn fold(x: &[Array], start: &[Array], body: &Closed, axes: &Dims) -> Result<Vec<Array>> {
+    let shape = x
+        .first()
+        .map(Array::aval)
+        .transpose()?
+        .map_or_else(Dims::new, |a| a.shape);
+    let kept: Dims = (0..shape.len()).filter(|i| !axes.contains(i)).collect();
+    let sizes =
+        |axes: &Dims| -> Dims { axes.iter().filter_map(|i| shape.get(*i).copied()).collect() };
+    let (inner, outer) = (sizes(&kept), sizes(axes));
+    let count: usize = outer.iter().product();
+    let permutation: Dims = axes.iter().chain(&kept).copied().collect();
+    let mut flat = Dims::from_elem(count, 1);
+    flat.extend_from_slice(&inner);
+    let mut xs = vec![];
+    for x in x {
+        let permutation = permutation.clone();
+        let x = if permutation.is_sorted() {
+            x.clone()
+        } else {
+            apply(Transpose { permutation }, &[x])?
+        };
+        xs.push(x.reshape(&flat));
+    }
+    let carry: Vec<Array> = start
+        .iter()
+        .map(|s| s.broadcast_in_dim(&inner, ()))
+        .collect();
+    let (results, _) = scan(&carry, &xs, count, |carry, slices| {
+        let x: Vec<Array> = carry.iter().chain(slices).cloned().collect();
+        Ok((body.elementwise(&x)?, vec![]))
+    })?;
+    Ok(results)
+}
+
+fn window(given: &Given<'_, '_, '_>, n: usize) -> Result<Window> {
+    let padding = given.pairs(given.ints(&["padding"])?, n)?;
+    let mut w = Window::new(
+        given.each(&["window_dimensions"], n, 1)?,
+        given.each(&["window_strides"], n, 1)?,
+    );
+    w.base_dilation = given.each(&["base_dilations"], n, 1)?;
+    w.window_dilation = given.each(&["window_dilations"], n, 1)?;
+    w.padding = padding
+        .iter()
+        .map(|(a, b)| (*a as isize, *b as isize))
+        .collect();
+    Ok(w)
+}
+
+/// The elements under each window along a new first axis, `fill` where there is none.
+fn under_windows(x: &Array, fill: &Array, w: &Window) -> Result<Array> {
+    let counts = w.check("reduce_window", &x.aval()?)?;
+    let config = w
+        .padding
+        .iter()
+        .zip(&w.base_dilation)
+        .map(|((a, b), d)| (*a as i64, *b as i64, *d as i64 - 1))
+        .collect();
+    let padded = apply(
+        Pad {
+            padding_config: config,
+        },
+        &[x, fill],
+    )?;
+    let n: usize = w.window_dimensions.iter().product();
+    let mut rows = vec![];
+    let mut shape = Dims::from_elem(1, 1);
+    shape.extend_from_slice(&counts);
+    let empty = counts.contains(&0);
+    for k in 0..n {
+        let (mut rest, mut start) = (k, Dims::from_elem(0, counts.len()));
+        for (i, size) in w.window_dimensions.iter().enumerate().rev() {
+            if let (Some(s), Some(d)) = (start.get_mut(i), w.window_dilation.get(i)) {
+                *s = rest % size * d;
+            }
+            rest /= size;
+        }
+        if empty {
+            rows.push(fill.broadcast_in_dim(&shape, ()));
+            continue;
+        }
+        let limit = start
+            .iter()
+            .zip(&counts)
+            .zip(&w.window_strides)
+            .map(|((s, n), step)| s + (n - 1) * step + 1)
+            .collect();
+        let op = Slice {
+            start_indices: start,
+            limit_indices: limit,
+            strides: Some(w.window_strides.clone()),
+        };
+        rows.push(apply(op, &[&padded])?.reshape(&shape));
+    }
+    apply(
+        Concatenate { dimension: 0 },
+        &rows.iter().collect::<Vec<_>>(),
+    )
+}
+
+/// A scatter whose updates are made one after the other. `updates` and `indices` have one entry for each along their first axis.
+fn in_order(
+    x: &[Array],
+    indices: &Array,
+    updates: &[Array],
+    numbers: &ScatterDimensionNumbers,
+    body: &Closed,
+) -> Result<Vec<Array>> {
+    let count = indices.aval()?.shape.first().copied().unwrap_or(0);
+    let gather_numbers = numbers.into();
+    let mut slices = vec![indices.clone()];
+    slices.extend(updates.iter().cloned());
+    let (results, _) = scan(x, &slices, count, |carry, slices| {
+        let (index, updates) = slices.split_first().ok_or_else(super::few)?;
+        let mut old = vec![];
+        for (x, u) in carry.iter().zip(updates) {
+            let sizes = crate::trace::op::GatherDimensionNumbers::window_sizes(
+                &gather_numbers,
+                x.ndim(),
+                &u.aval()?.shape,
+            );
+            let op = Gather::new(gather_numbers.clone(), sizes).mode(GatherScatterMode::Clip);
+            old.push(apply(op, &[x, index])?);
+        }
+        let both: Vec<Array> = old.iter().chain(updates).cloned().collect();
+        let new = body.elementwise(&both)?;
+        let mut next = vec![];
+        for (x, new) in carry.iter().zip(&new) {
+            let op = Scatter {
+                mode: GatherScatterMode::FillOrDrop,
+                ..Scatter::new(ScatterKind::Set, numbers.clone())
+            };
+            let y = x.scatter(index, new, op);
+            y.ok()?;
+            next.push(y);
+        }
+        Ok((next, vec![]))
+    })?;
+    Ok(results)
+}

@@ -1,0 +1,299 @@
+//! Operations element by element.
+
+use super::{apply, given::Given};
+use crate::{
+    array::{Array, DType, Scalar},
+    error::Result,
+    trace::op::{Binary, BitcastConvertType, Clamp, RoundingMethod, SelectN, Special, Unary},
+};
+
+fn unary(name: &str) -> Option<Unary> {
+    Some(match name {
+        "abs" => Unary::Abs,
+        "cbrt" => Unary::Cbrt,
+        "ceil" => Unary::Ceil,
+        "cosine" => Unary::Cos,
+        "count_leading_zeros" => Unary::Clz,
+        "exponential" => Unary::Exp,
+        "exponential_minus_one" => Unary::Expm1,
+        "floor" => Unary::Floor,
+        "is_finite" => Unary::IsFinite,
+        "log" => Unary::Log,
+        "log_plus_one" => Unary::Log1p,
+        "logistic" => Unary::Logistic,
+        "negate" => Unary::Neg,
+        "not" => Unary::Not,
+        "popcnt" => Unary::PopulationCount,
+        "round_nearest_afz" => Unary::Round(RoundingMethod::AwayFromZero),
+        "round_nearest_even" => Unary::Round(RoundingMethod::ToNearestEven),
+        "rsqrt" => Unary::Rsqrt,
+        "sign" => Unary::Sign,
+        "sine" => Unary::Sin,
+        "sqrt" => Unary::Sqrt,
+        "tan" | "chlo.tan" => Unary::Tan,
+        "tanh" => Unary::Tanh,
+        "chlo.acos" => Unary::Acos,
+        "chlo.acosh" => Unary::Acosh,
+        "chlo.asin" => Unary::Asin,
+        "chlo.asinh" => Unary::Asinh,
+        "chlo.atan" => Unary::Atan,
+        "chlo.atanh" => Unary::Atanh,
+        "chlo.bessel_i1e" => Unary::BesselI1e,
+        "chlo.cosh" => Unary::Cosh,
+        "chlo.digamma" => Unary::Digamma,
+        "chlo.erf" => Unary::Erf,
+        "chlo.erf_inv" => Unary::ErfInv,
+        "chlo.erfc" => Unary::Erfc,
+        "chlo.lgamma" => Unary::Lgamma,
+        "chlo.sinh" => Unary::Sinh,
+        "chlo.square" => Unary::Square,
+        _ => return None,
+    })
+}
+
+/// The primitive of an operation of two operands; on bools sums are disjunctions and products conjunctions.
+pub(super) fn binary(name: &str, dtype: DType) -> Option<Binary> {
+    let bool = dtype == DType::Bool;
+    Some(match name.strip_prefix("chlo.broadcast_").unwrap_or(name) {
+        "add" | "maximum" if bool => Binary::Or,
+        "multiply" | "minimum" if bool => Binary::And,
+        "subtract" if bool => Binary::Xor,
+        "add" => Binary::Add,
+        "and" => Binary::And,
+        "atan2" => Binary::Atan2,
+        "complex" => Binary::Complex,
+        "divide" => Binary::Div,
+        "maximum" => Binary::Max,
+        "minimum" => Binary::Min,
+        "multiply" => Binary::Mul,
+        "or" => Binary::Or,
+        "power" => Binary::Pow,
+        "remainder" => Binary::Rem,
+        "shift_left" => Binary::ShiftLeft,
+        "shift_right_arithmetic" => Binary::ShiftRightArithmetic,
+        "shift_right_logical" => Binary::ShiftRightLogical,
+        "subtract" => Binary::Sub,
+        "xor" => Binary::Xor,
+        "chlo.next_after" | "next_after" => Binary::Nextafter,
+        _ => return None,
+    })
+}
+
+fn comparison(direction: &str) -> Option<Binary> {
+    Some(match direction {
+        "EQ" => Binary::Eq,
+        "NE" => Binary::Ne,
+        "LT" => Binary::Lt,
+        "LE" => Binary::Le,
+        "GT" => Binary::Gt,
+        "GE" => Binary::Ge,
+        _ => return None,
+    })
+}
+
+/// A number as an array of rank 0.
+pub(super) fn number(x: impl Into<Scalar>, dtype: DType) -> Array {
+    Array::from_scalar(x.into(), dtype, false)
+}
+
+impl Given<'_, '_, '_> {
+    pub(super) fn elementwise(&self) -> Result<Option<Vec<Array>>> {
+        let name = self.name();
+        let y = match (name, self.x) {
+            (_, [x]) if unary(name).is_some() => {
+                let Some(op) = unary(name) else {
+                    return Ok(None);
+                };
+                self.unary(op, x)?
+            }
+            ("reduce_precision", [x]) => {
+                let format = self.word(&["format"], 0).unwrap_or_default();
+                let pretty = format.strip_prefix('e').and_then(|f| f.split_once('m'));
+                let part = |text: Option<&str>, name: &str| match text {
+                    Some(t) => t
+                        .parse()
+                        .map_err(|_| self.wrong("`format` is `e8m23` or so")),
+                    None => Ok(u8::try_from(self.number(&[name])?)
+                        .map_err(|_| self.wrong("so many bits"))?),
+                };
+                let op = Unary::ReducePrecision {
+                    exponent_bits: part(pretty.map(|p| p.0), "exponent_bits")?,
+                    mantissa_bits: part(pretty.map(|p| p.1), "mantissa_bits")?,
+                };
+                apply(op, &[x])?
+            }
+            ("compare" | "chlo.broadcast_compare", [x, y]) => {
+                let (x, y) = self.together(x, y)?;
+                self.compare(&x, &y)?
+            }
+            ("select" | "chlo.broadcast_select", [p, on_true, on_false]) => {
+                apply(SelectN, &[p, on_false, on_true])?
+            }
+            ("clamp", [low, x, high]) => apply(Clamp, &[low, x, high])?,
+            ("convert", [x]) => self.convert(x, self.out(0)?.dtype)?,
+            ("bitcast_convert", [x]) => apply(
+                BitcastConvertType {
+                    new_dtype: self.out(0)?.dtype,
+                },
+                &[x],
+            )?,
+            ("real", [x]) if !x.dtype()?.is_complex() => x.clone(),
+            ("imag", [x]) if !x.dtype()?.is_complex() => {
+                apply(Binary::Mul, &[x, &number(0i64, x.dtype()?)])?
+            }
+            ("real", [x]) => apply(Unary::Real, &[x])?,
+            ("imag", [x]) => apply(Unary::Imag, &[x])?,
+            ("chlo.conj", [x]) if !x.dtype()?.is_complex() => x.clone(),
+            ("chlo.conj", [x]) => apply(Unary::Conj, &[x])?,
+            ("chlo.zeta" | "chlo.broadcast_zeta", [x, q]) => {
+                let (x, q) = self.together(x, q)?;
+                apply(Special::Zeta, &[&x, &q])?
+            }
+            ("chlo.polygamma" | "chlo.broadcast_polygamma", [n, x]) => {
+                let (n, x) = self.together(n, x)?;
+                apply(Special::Polygamma, &[&n, &x])?
+            }
+            ("chlo.is_inf", [x]) => self.is_infinite(&apply(Unary::Abs, &[x])?, f64::INFINITY)?,
+            ("chlo.is_pos_inf", [x]) => self.is_infinite(x, f64::INFINITY)?,
+            ("chlo.is_neg_inf", [x]) => self.is_infinite(x, f64::NEG_INFINITY)?,
+            ("chlo.constant_like", [x]) => {
+                let value = self.op.attr("value").and_then(super::Attr::float);
+                let value = value.ok_or_else(|| self.wrong("`value` is missing"))?;
+                let aval = x.aval()?;
+                number(value, aval.dtype).broadcast_in_dim(&aval.shape, ())
+            }
+            ("chlo.mulhi", [x, y]) => self.high_product(x, y)?,
+            (_, [x, y]) => {
+                let Some(op) = binary(name, x.dtype()?) else {
+                    return Ok(None);
+                };
+                let (x, y) = self.together(x, y)?;
+                self.binary(op, &x, &y)?
+            }
+            _ => return Ok(None),
+        };
+        Ok(Some(vec![y]))
+    }
+
+    fn unary(&self, op: Unary, x: &Array) -> Result<Array> {
+        let dtype = x.dtype()?;
+        match op {
+            // The principal branch.
+            Unary::Cbrt if dtype.is_complex() => {
+                let third = apply(Binary::Div, &[&number(1i64, dtype), &number(3i64, dtype)])?;
+                apply(Binary::Pow, &[x, &third])
+            }
+            Unary::IsFinite if !dtype.is_float() => Err(self.wrong("it takes floats")),
+            // An unsigned number is its own absolute value.
+            Unary::Abs if dtype.is_unsigned() => Ok(x.clone()),
+            _ => apply(op, &[x]),
+        }
+    }
+
+    fn binary(&self, op: Binary, x: &Array, y: &Array) -> Result<Array> {
+        if op == Binary::Atan2 && x.dtype()?.is_complex() {
+            // −i log((x + iy) / √(x² + y²))
+            let dtype = x.dtype()?;
+            let i = number(Scalar::Complex(num_complex::Complex::new(0.0, 1.0)), dtype);
+            let turned = apply(Binary::Add, &[y, &apply(Binary::Mul, &[&i, x])?])?;
+            let (a, b) = (apply(Unary::Square, &[x])?, apply(Unary::Square, &[y])?);
+            let length = apply(Unary::Sqrt, &[&apply(Binary::Add, &[&a, &b])?])?;
+            let log = apply(Unary::Log, &[&apply(Binary::Div, &[&turned, &length])?])?;
+            return apply(Unary::Neg, &[&apply(Binary::Mul, &[&i, &log])?]);
+        }
+        apply(op, &[x, y])
+    }
+
+    fn compare(&self, x: &Array, y: &Array) -> Result<Array> {
+        let direction = self.word(&["comparison_direction"], 0).unwrap_or_default();
+        let op = comparison(direction)
+            .ok_or_else(|| self.wrong(format!("there is no comparison `{direction}`")))?;
+        let kind = self.word(&["compare_type"], 1).unwrap_or_default();
+        if kind == "TOTALORDER" {
+            return self.total_order(op, x, y);
+        }
+        apply(op, &[x, y])
+    }
+
+    /// By the order −NaN, −∞, …, −0, 0, …, ∞, NaN; integers have no other than their own.
+    fn total_order(&self, op: Binary, x: &Array, y: &Array) -> Result<Array> {
+        if !x.dtype()?.is_float() {
+            return apply(op, &[x, y]);
+        }
+        match op {
+            Binary::Lt => apply(Binary::LtTo, &[x, y]),
+            Binary::Le => apply(Binary::LeTo, &[x, y]),
+            Binary::Gt => apply(Binary::LtTo, &[y, x]),
+            Binary::Ge => apply(Binary::LeTo, &[y, x]),
+            Binary::Ne => apply(Unary::Not, &[&apply(Binary::EqTo, &[x, y])?]),
+            _ => apply(Binary::EqTo, &[x, y]),
+        }
+    }
+
+    fn is_infinite(&self, x: &Array, infinity: f64) -> Result<Array> {
+        apply(Binary::Eq, &[x, &number(infinity, x.dtype()?)])
+    }
+
+    /// The upper half of the bits of a product.
+    fn high_product(&self, x: &Array, y: &Array) -> Result<Array> {
+        let dtype = x.dtype()?;
+        let bits = dtype.size() as u32 * 8;
+        let wide = match dtype {
+            DType::I8 | DType::I16 | DType::I32 => Some(DType::I64),
+            DType::U8 | DType::U16 | DType::U32 => Some(DType::U64),
+            _ => None,
+        };
+        let shift = |op: Binary, x: &Array, by: u32| -> Result<Array> {
+            let dtype = x.dtype()?;
+            apply(op, &[x, &number(u64::from(by), dtype)])
+        };
+        if let Some(wide) = wide {
+            let (x, y) = (self.convert(x, wide)?, self.convert(y, wide)?);
+            let product = apply(Binary::Mul, &[&x, &y])?;
+            return self.convert(&shift(Binary::ShiftRightLogical, &product, bits)?, dtype);
+        }
+        if !dtype.is_integer() {
+            return Err(self.wrong("it takes integers"));
+        }
+        // By halves of 32 bits; the upper half of a signed number keeps its sign.
+        let half = |x: &Array| -> Result<(Array, Array)> {
+            let mask = number(u64::from(u32::MAX), dtype);
+            let upper = if dtype.is_unsigned() {
+                Binary::ShiftRightLogical
+            } else {
+                Binary::ShiftRightArithmetic
+            };
+            Ok((shift(upper, x, 32)?, apply(Binary::And, &[x, &mask])?))
+        };
+        let ((a, b), (c, d)) = (half(x)?, half(y)?);
+        let mul = |x: &Array, y: &Array| apply(Binary::Mul, &[x, y]);
+        let add = |x: &Array, y: &Array| apply(Binary::Add, &[x, y]);
+        let low = shift(Binary::ShiftRightLogical, &mul(&b, &d)?, 32)?;
+        let (t, s) = half(&add(&mul(&a, &d)?, &low)?)?;
+        let (u, _) = half(&add(&mul(&b, &c)?, &s)?)?;
+        add(&add(&mul(&a, &c)?, &t)?, &u)
+    }
+
+    /// Both operands in one shape: as they are, or broadcast by NumPy's rule for `chlo.broadcast_…`.
+    fn together(&self, x: &Array, y: &Array) -> Result<(Array, Array)> {
+        if !self.op.name.starts_with("chlo.broadcast_") {
+            return Ok((x.clone(), y.clone()));
+        }
+        let (a, b) = (x.aval()?, y.aval()?);
+        let rank = a.ndim().max(b.ndim());
+        let size = |s: &[usize], i: usize| {
+            (i + s.len())
+                .checked_sub(rank)
+                .and_then(|i| s.get(i).copied())
+        };
+        let shape = (0..rank)
+            .map(|i| match (size(&a.shape, i), size(&b.shape, i)) {
+                (Some(1), Some(n)) | (Some(n), Some(1)) => Ok(n),
+                (Some(m), Some(n)) if m == n => Ok(n),
+                (Some(n), None) | (None, Some(n)) => Ok(n),
+                _ => Err(self.wrong(format!("{a} and {b} do not broadcast"))),
+            })
+            .collect::<Result<crate::array::Dims>>()?;
+        Ok((x.broadcast_to(&shape), y.broadcast_to(&shape)))
+    }
+}
