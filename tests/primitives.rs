@@ -467,3 +467,87 @@ fn orders() {
         EXACT,
     );
 }
+
+/// Along which axis of the argument, and the function of one example.
+type Across = (
+    &'static str,
+    i32,
+    Box<dyn Fn(&Array) -> Array + Send + Sync>,
+);
+
+fn across() -> Vec<Across> {
+    let mut all: Vec<Across> = vec![
+        (
+            "all_gather",
+            0,
+            Box::new(|x| op::all_gather(x, "i", 1, false)),
+        ),
+        (
+            "all_gather_tiled",
+            2,
+            Box::new(|x| op::all_gather(x, "i", 1, true)),
+        ),
+        (
+            "psum_scatter",
+            0,
+            Box::new(|x| op::psum_scatter(x, "i", 0, false)),
+        ),
+        (
+            "psum_scatter_tiled",
+            0,
+            Box::new(|x| op::psum_scatter(x, "i", 1, true)),
+        ),
+        (
+            "ppermute",
+            0,
+            Box::new(|x| op::ppermute(x, "i", &[(0, 2), (3, 1), (1, 0), (2, 3)])),
+        ),
+        (
+            "pshuffle",
+            0,
+            Box::new(|x| op::pshuffle(x, "i", &[1, 0, 3, 2])),
+        ),
+        ("pswapaxes", 0, Box::new(|x| op::pswapaxes(x, "i", 0))),
+        ("pbroadcast", 0, Box::new(|x| op::pbroadcast(x, "i", 2))),
+    ];
+    let axes = [
+        ("all_to_all/0/1", "all_to_all_tiled/0/1", 0, 1),
+        ("all_to_all/1/0", "all_to_all_tiled/1/0", 1, 0),
+        ("all_to_all/0/0", "all_to_all_tiled/0/0", 0, 0),
+    ];
+    for (plain, tiled, split, concat) in axes {
+        let f =
+            move |x: &Array| op::all_to_all(&x.slice_in_dim(0, 4, 1), "i", split, concat, false);
+        all.push((plain, 0, Box::new(f)));
+        let f = move |x: &Array| op::all_to_all(x, "i", split, concat, true);
+        all.push((tiled, 0, Box::new(f)));
+    }
+    all
+}
+
+#[test]
+fn examples_exchange_parts() {
+    let golden = &Golden::open("primitives");
+    let x = &wave(&[4, 4, 8], 1.0);
+    for (name, axis, f) in &across() {
+        let mapped = |x: &Array| {
+            let y = vmap(|x: &Array| f(x)).in_axes((*axis,)).axis_name("i")(x);
+            y.unwrap_or_else(Array::error)
+        };
+        golden.check(&format!("across/{name}"), &mapped(x), F64);
+        let small = x.slice_in_dim(0, 4, 2).slice_in_dim(0, 4, 0);
+        let x = if *axis == 2 {
+            x
+        } else if name.contains("tiled/1") || name.contains("scatter_tiled") {
+            x
+        } else {
+            &small
+        };
+        support::check::check_grads(name, |x| mapped(&x[0]), std::slice::from_ref(x), 1);
+        support::check::check_vmap(name, |x| mapped(&x[0]), std::slice::from_ref(x));
+    }
+    let e = op::ppermute(x, "j", &[]).ok().unwrap_err().to_string();
+    assert!(e.contains("no axis is named `j`"), "{e}");
+    let twice = vmap(|x: &Array| op::ppermute(x, "i", &[(0, 1), (2, 1)])).axis_name("i")(x);
+    assert!(twice.unwrap_err().to_string().contains("twice"));
+}

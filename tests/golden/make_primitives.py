@@ -126,6 +126,26 @@ put("sort/two", lax.sort((TIES, -np.arange(10.0), np.arange(10)), num_keys=2))
 put("sort/stable", lax.sort((TIES, np.arange(10)), num_keys=1))
 put("top_k", lax.top_k(TIES, 4))
 
+# Collectives, under a vmap that names its axis.
+B = wave((4, 4, 8))
+
+
+def across(name, f, x=B, **axes):
+    put(f"across/{name}", jax.vmap(f, axis_name="i", **axes)(x))
+
+
+across("all_gather", lambda x: lax.all_gather(x, "i", axis=1))
+across("all_gather_tiled", lambda x: lax.all_gather(x, "i", axis=1, tiled=True), in_axes=2)
+across("psum_scatter", lambda x: lax.psum_scatter(x, "i", scatter_dimension=0))
+across("psum_scatter_tiled", lambda x: lax.psum_scatter(x, "i", scatter_dimension=1, tiled=True))
+for split, concat in ((0, 1), (1, 0), (0, 0)):
+    across(f"all_to_all/{split}/{concat}", lambda x: lax.all_to_all(x, "i", split, concat), B[:, :, :4])
+    across(f"all_to_all_tiled/{split}/{concat}", lambda x: lax.all_to_all(x, "i", split, concat, tiled=True))
+across("ppermute", lambda x: lax.ppermute(x, "i", [(0, 2), (3, 1), (1, 0), (2, 3)]))
+across("pshuffle", lambda x: lax.pshuffle(x, "i", [1, 0, 3, 2]))
+across("pswapaxes", lambda x: lax.pswapaxes(x, "i", 0))
+across("pbroadcast", lambda x: lax.pbroadcast(x, "i", 2))
+
 if __name__ == "__main__":
     path = os.path.join(os.path.dirname(__file__), "primitives.safetensors")
     save_file(OUT, path)

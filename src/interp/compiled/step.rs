@@ -101,6 +101,7 @@ impl Kernel {
             | Op::CustomLinear(_)
             | Op::Collective(_)
             | Op::AxisIndex(_)
+            | Op::Exchange(_)
             | Op::SplitAlong(_)
             | Op::ScatterBy(_)
             | Op::SortBy(_)

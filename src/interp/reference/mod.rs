@@ -109,6 +109,7 @@ pub fn apply(op: &Op, x: &[Arc<Buffer>], results: &[Aval]) -> Result<Buffers> {
         Op::CustomLinearSolve(p) => return Ok(owned(run(&p.solve.jaxpr, p.solve_operands(x))?)),
         Op::CustomLinear(p) => return Err(p.forwards()),
         Op::Collective(p) => return Err(crate::trace::op::unbound(op.name(), &p.axis)),
+        Op::Exchange(p) => return Err(crate::trace::op::unbound(op.name(), &p.axis)),
         Op::AxisIndex(p) => return Err(crate::trace::op::unbound(op.name(), &p.axis)),
         Op::Cond(p) => {
             return control::cond(

@@ -39,6 +39,7 @@ mod control;
 mod conv;
 pub(crate) mod defined;
 mod elementwise;
+mod exchange;
 mod fft;
 mod index;
 mod linalg;
@@ -59,6 +60,7 @@ pub use contract::*;
 pub use control::*;
 pub use conv::*;
 pub use elementwise::*;
+pub use exchange::*;
 pub use fft::*;
 pub use index::*;
 pub use linalg::*;
@@ -372,7 +374,7 @@ ops! {
         ConvGeneralDilated, ReduceWindow, SelectAndGatherAdd, SelectAndScatterAdd,
         Jit,
         Scan, Cond, While, CustomJvp, CustomVjp, CustomLinear, CustomLinearSolve, Checkpoint,
-        Collective, AxisIndex,
+        Collective, AxisIndex, Exchange,
         ReduceBy, ReduceWindowBy, SelectAndScatter, ScatterBy, SortBy,
         SplitAlong, Stack, Unstack, Tile, Fft, RngBitGenerator,
     }
@@ -490,6 +492,7 @@ impl Op {
             _ if axis.name.is_none() => false,
             Op::Collective(p) => axis.name.as_ref() == Some(&p.axis),
             Op::AxisIndex(p) => axis.name.as_ref() == Some(&p.axis),
+            Op::Exchange(p) => axis.name.as_ref() == Some(&p.axis),
             _ => programs().into_iter().any(within),
         }
     }
