@@ -83,7 +83,7 @@ pub fn dot(g: &mut Grow<'_>) -> Option<()> {
 }
 
 /// A window over an array of this shape.
-fn sliding(g: &mut Grow<'_>, s: &[usize], dilated: bool) -> Window {
+pub fn sliding(g: &mut Grow<'_>, s: &[usize], dilated: bool) -> Window {
     let mut w = Window::new(
         s.iter().map(|_| 1 + g.r.below(3)).collect::<Vec<usize>>(),
         s.iter().map(|_| 1 + g.r.below(2)).collect::<Vec<usize>>(),

@@ -11,14 +11,14 @@ use quaxide::{
 
 /// Random numbers for a gather from an array of this shape: dimension numbers, sizes of windows, the shape of the positions, and
 /// that of what is gathered.
-struct Plan {
-    numbers: GatherDimensionNumbers,
-    sizes: Vec<usize>,
-    positions: Vec<usize>,
-    result: Vec<usize>,
+pub struct Plan {
+    pub numbers: GatherDimensionNumbers,
+    pub sizes: Vec<usize>,
+    pub positions: Vec<usize>,
+    pub result: Vec<usize>,
 }
 
-fn plan(g: &mut Grow<'_>, s: &[usize]) -> Plan {
+pub fn plan(g: &mut Grow<'_>, s: &[usize]) -> Plan {
     // Each axis runs along with an axis of the positions, is indexed, or is neither.
     let (mut batching, mut indexed, mut collapsed) = (vec![], vec![], vec![]);
     let mut sizes = vec![0; s.len()];
@@ -144,7 +144,10 @@ pub fn scatter(g: &mut Grow<'_>) -> Option<()> {
     let varies = g.values[x].varies || g.values[updates].varies;
     if kind == ScatterKind::Mul && varies && g.options.derivatives {
         // The derivative exists where no two windows overlap.
-        return unique(g, x, kind);
+        let (i, updates, numbers) = unique(g, x);
+        let mut op = Scatter::new(kind, numbers);
+        (op.dtype, op.unique_indices) = (d, true);
+        return g.op(op, &[x, i, updates]).map(drop);
     }
     let numbers: ScatterDimensionNumbers = (&p.numbers).into();
     let mode = mode(g, &[x, updates])?;
@@ -153,9 +156,9 @@ pub fn scatter(g: &mut Grow<'_>) -> Option<()> {
     g.op(op, &[x, i, updates]).map(drop)
 }
 
-/// Whole rows, each once.
-fn unique(g: &mut Grow<'_>, x: usize, kind: ScatterKind) -> Option<()> {
-    let s = g.shape(x);
+/// Positions of some whole rows, each once, updates for them, and what says so.
+pub fn unique(g: &mut Grow<'_>, x: usize) -> (usize, usize, ScatterDimensionNumbers) {
+    let (s, d) = (g.shape(x), g.dtype(x));
     let rows: Vec<i32> =
         g.r.permutation(s[0])
             .into_iter()
@@ -163,7 +166,6 @@ fn unique(g: &mut Grow<'_>, x: usize, kind: ScatterKind) -> Option<()> {
             .collect();
     let n = g.r.below(s[0] + 1);
     let i = g.constant(Array::new([n, 1], rows[..n].to_vec()));
-    let d = g.dtype(x);
     let updates = g.like(&[&[n], &s[1..]].concat(), d);
     let numbers = ScatterDimensionNumbers {
         update_window_dims: (1..s.len()).collect(),
@@ -171,9 +173,7 @@ fn unique(g: &mut Grow<'_>, x: usize, kind: ScatterKind) -> Option<()> {
         scatter_dims_to_operand_dims: vec![0].into(),
         ..ScatterDimensionNumbers::default()
     };
-    let mut op = Scatter::new(kind, numbers);
-    (op.dtype, op.unique_indices) = (d, true);
-    g.op(op, &[x, i, updates]).map(drop)
+    (i, updates, numbers)
 }
 
 /// Sorting, and running reductions.

@@ -1,6 +1,7 @@
 //! Well-typed programs at random: made from a seed over every primitive, run by the functions that a user would call or by an
 //! independent interpreter, shrunk when a property fails.
 
+mod combine;
 mod contract;
 mod elementwise;
 mod grow;

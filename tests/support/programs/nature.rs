@@ -83,6 +83,11 @@ pub fn nature(op: &Op, x: &[Aval]) -> Nature {
             rounds: true,
             ..JUMP
         },
+        Op::ReduceBy(_) | Op::ReduceWindowBy(_) | Op::ScatterBy(_) => Nature {
+            rounds: true,
+            ..KINK
+        },
+        Op::CustomLinearSolve(_) => SUM,
         Op::Sort(_) if x.len() == 1 && !complex => KINK,
         Op::Sort(_) | Op::TopK(_) | Op::BitcastConvertType(_) | Op::RandomGamma(_) => JUMP,
         Op::Clamp(_) => KINK,
@@ -138,6 +143,7 @@ pub fn is_constant(op: &Op, operand: usize, x: &[Aval], orders: usize) -> bool {
         Op::StopGradient(_) | Op::BitcastConvertType(_) | Op::RandomGamma(_) => true,
         Op::Binary(op::Binary::Nextafter) | Op::Unary(op::Unary::ReducePrecision { .. }) => true,
         Op::Binary(op::Binary::Igamma | op::Binary::Igammac) => operand == 0 && orders > 1,
+        Op::ScatterBy(p) => !p.unique_indices,
         Op::Special(p) => match p.name() {
             "igamma_grad_a" | "random_gamma_grad" => true,
             _ => operand + 1 < x.len(),
