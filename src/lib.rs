@@ -82,6 +82,7 @@ mod guide {
         "all-of-quaxide.md"
         "from-jax.md"
         "transformations.md"
+        "types.md"
         "write-an-array-type.md"
         "add-a-primitive.md"
         "ir.md"

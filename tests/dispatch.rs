@@ -395,6 +395,6 @@ fn a_method_given_as_it_is_has_the_line_of_the_transformation() {
     assert_eq!(e.location().map(|at| at.line()), Some(line), "{e}");
     let x = Array::ones([4], DType::F32);
     let why = call.explain((&lora, &x)).unwrap();
-    assert!(why.equations.iter().all(|(_, at, _)| at.line() == line));
+    assert!(why.equations.iter().all(|e| e.at.line() == line));
     assert_eq!(format!("{:?}", call.clone()).matches("Linear").count(), 1);
 }

@@ -5,7 +5,7 @@
 
 use super::{
     programs::{Inside, apart, avals, together},
-    resolve::definition,
+    resolve::definition_for,
     rules::Results,
 };
 use crate::{
@@ -24,7 +24,7 @@ fn plain(inside: &Inside<'_>, x: Array) -> Result<Array> {
         return Ok(x);
     }
     let t = trace::current().ok_or_else(|| Error::internal("no trace is in progress"))?;
-    definition(&t, &x, inside.op).map_err(|e| {
+    definition_for(&t, &x, inside.op).map_err(|e| {
         e.note("a function with its own derivative gives the array that its result equals, since its rule is about that array")
     })
 }

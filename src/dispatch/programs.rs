@@ -4,7 +4,7 @@
 //! variables. What comes out is a program of components, and the equation is put around that.
 
 use super::{
-    resolve::{Context, definition},
+    resolve::{Context, definition_for},
     rules::Results,
 };
 use crate::{
@@ -70,14 +70,6 @@ fn kind(x: &Array) -> Result<(u64, Vec<Aval>)> {
     Ok((structure, avals))
 }
 
-fn describe(x: &Array) -> String {
-    match (x.as_dyn_value(), x.aval()) {
-        (Some(v), _) => v.describe(),
-        (None, Ok(a)) => a.to_string(),
-        (None, Err(e)) => e.message().to_string(),
-    }
-}
-
 /// Values of these structures, of these components.
 pub(super) fn together(like: &[Array], components: Vec<Array>) -> Vec<Array> {
     let mut components = components.into_iter();
@@ -126,7 +118,7 @@ impl Inside<'_> {
                 if *dense && y.as_dyn_value().is_some() {
                     let t = trace::current()
                         .ok_or_else(|| Error::internal("no trace is in progress"))?;
-                    *y = definition(&t, y, self.op)?;
+                    *y = definition_for(&t, y, self.op)?;
                 }
             }
             Ok(apart(&outs))
@@ -150,10 +142,10 @@ impl Inside<'_> {
                 continue;
             }
             let name = self.op.name();
-            let (was, is) = (describe(a), describe(b));
+            let (was, is) = (a.describe(), b.describe());
             match (a.as_dyn_value(), b.as_dyn_value()) {
                 (Some(_), None) => {
-                    *a = definition(self.t, a, self.op).map_err(|e| {
+                    *a = definition_for(self.t, a, self.op).map_err(|e| {
                         e.note(format!(
                             "array {i} of the carry of `{name}` was {was}, a step makes it {is}"
                         ))
@@ -186,7 +178,7 @@ impl Inside<'_> {
             let (Some(x), Some(t)) = (x, t) else {
                 return Err(Error::internal("a value is missing"));
             };
-            Ok(vec![definition(&t, &x, self.op)?])
+            Ok(vec![definition_for(&t, &x, self.op)?])
         });
         program.ok()?.out_avals().pop()
     }
@@ -232,8 +224,8 @@ impl Inside<'_> {
                 Some(y) => y,
                 // Slices of its components are not its slices: what it equals is scanned.
                 None => {
-                    let what = describe(x);
-                    *x = definition(self.t, x, self.op).map_err(|e| {
+                    let what = x.describe();
+                    *x = definition_for(self.t, x, self.op).map_err(|e| {
                         e.note(format!(
                             "slices of the components of {what} are not its slices"
                         ))
@@ -328,7 +320,7 @@ impl Inside<'_> {
     fn linear_solve(&self, p: &CustomLinearSolve, args: &[Array]) -> Result<Results> {
         let parts = p.split(args);
         let plain = |x: &Array| match x.as_dyn_value() {
-            Some(_) => definition(self.t, x, self.op),
+            Some(_) => definition_for(self.t, x, self.op),
             None => Ok(x.clone()),
         };
         let b = parts.b.iter().map(plain).collect::<Result<Vec<_>>>()?;
@@ -371,7 +363,7 @@ impl Inside<'_> {
                 "`cond` has no operand that says which branch",
             ));
         };
-        let index = definition(self.t, index, self.op)?;
+        let index = definition_for(self.t, index, self.op)?;
         let results = p.branches.first().map_or(0, |b| b.outs().len());
         let restage = |dense: &[bool]| {
             p.branches
@@ -387,7 +379,7 @@ impl Inside<'_> {
             let kinds = outs.iter().map(|y| kind(y)).collect::<Result<Vec<_>>>()?;
             if kinds.windows(2).any(|w| w.first() != w.last()) {
                 *dense = true;
-                let all: Vec<String> = outs.iter().map(|y| describe(y)).collect();
+                let all: Vec<String> = outs.iter().map(|y| y.describe()).collect();
                 met = all.join(" and ");
             }
         }

@@ -55,7 +55,10 @@ impl<'f, A: Args, R: PyTree> Quaxify<'f, A, R> {
         let (f, o) = (inner.clone(), options.clone());
         let call: Fun<'f> = Arc::new(move |args| {
             let d = dispatch(&f, &o, args, false)?;
-            let outs = run(d.program, &d.leaves)?;
+            let mut outs = run(d.program, &d.leaves)?;
+            for (at, zero) in d.zeros {
+                outs.insert(at.min(outs.len()), zero);
+            }
             Ok(rebuild(&*d.like, View::Components, outs))
         });
         Quaxify {
@@ -170,6 +173,8 @@ struct Dispatched {
     leaves: Vec<Array>,
     /// The tree that the function returned.
     like: Tree,
+    /// Those of its leaves that are symbolic zeros, with their places: they are no results of the program.
+    zeros: Vec<(usize, Array)>,
     recorded: Option<(Jaxpr, Explanation)>,
 }
 
@@ -225,12 +230,17 @@ fn dispatch(
             Treatment::Whole => vec![x.clone()],
             Treatment::Apart | Treatment::Untouched => tree::leaves(x),
         })
+        // A symbolic zero is no variable: what it stands for costs nothing inside either.
+        .filter(|x| !x.is_symbolic_zero())
         .collect();
     let avals = leaves.iter().map(Array::aval).collect::<Result<Vec<_>>>()?;
-    let mut like = None;
+    let (mut like, mut zeros) = (None, vec![]);
     let program = trace::stage(&avals, Some(context.clone()), &mut |variables| {
         let mut variables = variables.into_iter();
-        let mut variable = || {
+        let mut variable = |x: &Array| {
+            if x.is_symbolic_zero() {
+                return x.clone();
+            }
             variables
                 .next()
                 .unwrap_or_else(|| Array::error(Error::internal("too few leaves")))
@@ -239,9 +249,9 @@ fn dispatch(
         let mut next = |x: &Array| {
             let treatment = treatments.next().map(|(_, t)| *t);
             if matches!(treatment, None | Some(Treatment::Whole)) {
-                return variable();
+                return variable(x);
             }
-            let apart = tree::map(x, |_| variable());
+            let apart = tree::map(x, &mut variable);
             if treatment == Some(Treatment::Untouched) {
                 lock(&context.untouched).insert(apart.identity());
             }
@@ -258,7 +268,14 @@ fn dispatch(
         note(&|r| r.inputs(&traced.iter().flat_map(|a| whole(*a)).collect::<Vec<_>>()))?;
         let y = f(&traced)?;
         note(&|r| r.outputs(&whole(&*y)))?;
-        let outs = leaves_of(&*y, View::Components);
+        let mut outs = leaves_of(&*y, View::Components);
+        let places = outs.iter().enumerate();
+        zeros.extend(
+            places
+                .filter(|(_, x)| x.is_symbolic_zero())
+                .map(|(i, x)| (i, x.clone())),
+        );
+        outs.retain(|x| !x.is_symbolic_zero());
         like = Some(y);
         Ok(outs)
     })?;
@@ -266,6 +283,7 @@ fn dispatch(
         program,
         leaves,
         like: like.ok_or_else(|| Error::internal("the function was not traced"))?,
+        zeros,
         recorded: context.recorder.as_ref().map(|r| lock(r).finish()),
     })
 }

@@ -1,7 +1,7 @@
 //! What a dispatching trace did: the program as the user said it, and the choice made for each equation.
 
 use crate::{
-    array::{Array, Aval},
+    array::Array,
     error::Result,
     trace::{Atom, Atoms, Eqn, Identity, Jaxpr, Literal, Var, Vars, op::Op},
 };
@@ -35,20 +35,37 @@ impl fmt::Display for Decision {
     }
 }
 
+/// What was decided for one equation of a `traced` program, and why.
+#[derive(Clone, Debug)]
+pub struct Explained {
+    /// The primitive and the types of its operands.
+    pub equation: String,
+    /// Where it stands in the user's program.
+    pub at: &'static Location<'static>,
+    /// How its meaning was found.
+    pub decision: Decision,
+    /// The rules that could have been meant and were not chosen, each with the reason.
+    pub considered: Vec<String>,
+}
+
 /// For each equation of a `traced` program: what it is, where it stands, and what was decided.
 #[derive(Clone, Debug)]
 pub struct Explanation {
     /// The equations, in order.
-    pub equations: Vec<(String, &'static Location<'static>, Decision)>,
+    pub equations: Vec<Explained>,
 }
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, (what, at, decision)) in self.equations.iter().enumerate() {
+        for (i, e) in self.equations.iter().enumerate() {
             if i > 0 {
                 writeln!(f)?;
             }
+            let (what, at, decision) = (&e.equation, e.at, &e.decision);
             write!(f, "{what}  [{}:{}]  {decision}", at.file(), at.line())?;
+            for reason in &e.considered {
+                write!(f, "\n    {reason}")?;
+            }
         }
         Ok(())
     }
@@ -61,7 +78,7 @@ pub(crate) struct Recorder {
     known: FxHashMap<Identity, Var>,
     /// Arrays are kept, so that their addresses mean them for as long as the trace runs.
     held: Vec<Array>,
-    explanation: Vec<(String, &'static Location<'static>, Decision)>,
+    explanation: Vec<Explained>,
 }
 
 impl Recorder {
@@ -101,19 +118,19 @@ impl Recorder {
         args: &[&Array],
         results: &[Array],
         at: &'static Location<'static>,
-        decision: Decision,
+        (decision, considered): (Decision, Vec<String>),
     ) -> Result<()> {
         let inputs = args
             .iter()
             .map(|a| self.read(a))
             .collect::<Result<Atoms>>()?;
-        let describe = |a: &Array| match a.as_dyn_value() {
-            Some(v) => v.describe(),
-            None => a.aval().map(|a: Aval| a.to_string()).unwrap_or_default(),
-        };
-        let types: Vec<String> = args.iter().map(|a| describe(a)).collect();
-        self.explanation
-            .push((format!("{} {}", op.name(), types.join(" ")), at, decision));
+        let types: Vec<String> = args.iter().map(|a| a.describe()).collect();
+        self.explanation.push(Explained {
+            equation: format!("{} {}", op.name(), types.join(" ")),
+            at,
+            decision,
+            considered,
+        });
         let outputs = results
             .iter()
             .map(|y| self.define(y))

@@ -4,9 +4,10 @@ use super::{
     programs,
     record::{Decision, Recorder},
     rules::{Body, Results, Rule, Rules, choose},
+    value::zero_rules,
 };
 use crate::{
-    array::{Array, Aval, DynValue, Repr},
+    array::{Array, Aval, DynValue, Repr, Scalar},
     error::{Error, ErrorKind, Result},
     trace::{
         self, Identity, Trace, bind, bind_at,
@@ -15,7 +16,7 @@ use crate::{
     tree::{Leaves, View},
 };
 use rustc_hash::FxHashSet;
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 use std::{
     panic::Location,
     sync::{
@@ -121,11 +122,63 @@ pub(crate) fn resolve(
         return t.record(op, args, at);
     };
     let outermost = context.depth.load(Ordering::Relaxed) == 0;
-    let (results, decision) = decide(t, &context, op, args, at)?;
-    if outermost && let Some(recorder) = &context.recorder {
-        lock(recorder).equation(op, args, &results, at, decision)?;
+    let recorder = context.recorder.as_ref().filter(|_| outermost);
+    let mut considered = recorder.map(|_| vec![]);
+    let (results, decision) = decide(t, &context, op, args, at, &mut considered)?;
+    if let Some(recorder) = recorder {
+        let considered = considered.unwrap_or_default();
+        lock(recorder).equation(op, args, &results, at, (decision, considered))?;
     }
     Ok(results)
+}
+
+/// The zero that a program writes out, as `Array::zeros` does, without its numbers.
+fn written_zero(op: &Op, args: &[&Array]) -> Option<Array> {
+    let (Op::BroadcastInDim(p), [x]) = (op, args) else {
+        return None;
+    };
+    let b = x.buffer().filter(|b| b.shape().is_empty())?;
+    let zero = match b.item()? {
+        Scalar::Bool(b) => !b,
+        x => x.as_f64().is_some_and(|x| x == 0.0 && x.is_sign_positive()),
+    };
+    zero.then(|| Array::symbolic_zero(b.aval().with_shape(p.shape.clone())))
+}
+
+/// For someone who asks: what became of the rules that could have been meant.
+fn weigh(
+    considered: &mut Option<Vec<String>>,
+    op: &Op,
+    args: &[&Array],
+    tables: &[&Rules],
+    chosen: Option<&Rule>,
+) {
+    let Some(considered) = considered else {
+        return;
+    };
+    for table in tables {
+        let owner = match table.owner() {
+            "" => "the caller".to_string(),
+            owner => format!("`{owner}`"),
+        };
+        let rules = table.all(op.name());
+        if rules.is_empty() && chosen.is_none() {
+            considered.push(format!("{owner} has no rule for `{}`", op.name()));
+        }
+        for rule in rules {
+            if chosen.is_some_and(|c| std::ptr::eq(c, rule)) {
+                continue;
+            }
+            let why = match chosen {
+                _ if !rule.fits(args) => "does not fit the operands",
+                Some(c) if c.beats(rule) => "is less specific",
+                Some(c) if c.precedence > rule.precedence => "has a lower precedence",
+                Some(_) => "comes after the caller's rules",
+                None => "is running already",
+            };
+            considered.push(format!("{} {why}", rule.describe(op.name())));
+        }
+    }
 }
 
 fn decide(
@@ -134,12 +187,19 @@ fn decide(
     op: &Op,
     args: &[&Array],
     at: &'static Location<'static>,
+    considered: &mut Option<Vec<String>>,
 ) -> Result<(Results, Decision)> {
     let values: SmallVec<[&Arc<dyn DynValue>; 4]> =
         args.iter().filter_map(|a| a.as_dyn_value()).collect();
     // Without values, the caller's rules apply within programs, too.
     let inside = op.inner().is_some() && !context.rules.is_empty();
-    if values.is_empty() && context.rules.is_empty() {
+    if context.rules.is_empty()
+        && let Some(zero) = written_zero(op, args)
+    {
+        return Ok((smallvec![zero], Decision::Plain));
+    }
+    let zeros = args.iter().any(|x| x.is_symbolic_zero());
+    if values.is_empty() && !zeros && context.rules.is_empty() {
         return Ok((t.record(op, args, at)?, Decision::Plain));
     }
     let untouched =
@@ -166,24 +226,39 @@ fn decide(
             tables.push(table);
         }
     }
+    if zeros {
+        tables.push(zero_rules());
+    }
     // The caller's rules come first, and replace a type's own.
     let own: Vec<&Rule> = context
         .rules
         .candidates(op.name(), args)
         .filter(|r| !values.is_empty() || !context.is_running(r))
         .collect();
+    // A rule for zeros that asks for its own primitive again declines.
     let theirs = || {
+        let of = |t: &Arc<Rules>| {
+            let zero = zeros && Arc::ptr_eq(t, &zero_rules());
+            move |r: &&Rule| !zero || !context.is_running(r)
+        };
         tables
             .iter()
-            .flat_map(|t| t.candidates(op.name(), args))
+            .flat_map(|t| t.candidates(op.name(), args).filter(of(t)))
             .collect::<Vec<_>>()
     };
     let candidates = if own.is_empty() { theirs() } else { own };
+    let asked = |considered: &mut _, chosen: Option<&Rule>| {
+        let own = std::iter::once(&*context.rules).filter(|r| !r.is_empty());
+        let all: Vec<&Rules> = own.chain(tables.iter().map(|t| &**t)).collect();
+        weigh(considered, op, args, &all, chosen);
+    };
     if !candidates.is_empty() {
         let rule = choose(&candidates).map_err(|tied| ambiguous(op, args, &tied))?;
-        let results = apply(context, op, args, rule)?;
+        asked(considered, Some(rule));
+        let results = apply(context, op, args, rule, at)?;
         return Ok((results, Decision::Rule(rule.describe(op.name()))));
     }
+    asked(considered, None);
     if values.is_empty() && !inside {
         return Ok((t.record(op, args, at)?, Decision::Plain));
     }
@@ -197,7 +272,7 @@ fn decide(
             };
             let owned: Vec<Array> = args.iter().map(|a| (*a).clone()).collect();
             let results = context
-                .deeper(|| default(op, &owned))
+                .deeper(|| trace::with_location(at, || default(op, &owned)))
                 .map_err(|e| in_rule(e, op, place))?;
             check(op, args, &results, place)?;
             return Ok((results, Decision::Default(table.owner().to_string())));
@@ -228,16 +303,24 @@ fn decide(
     let results = context.deeper(|| {
         let dense = args
             .iter()
-            .map(|a| definition(t, a, op))
+            .map(|a| definition_for(t, a, op))
             .collect::<Result<Vec<_>>>()?;
         bind_at(op, &dense.iter().collect::<Vec<_>>(), at)
     })?;
     Ok((results, Decision::Definition(names.join(", "))))
 }
 
-fn apply(context: &Context, op: &Op, args: &[&Array], rule: &Rule) -> Result<Results> {
+/// What a rule's body computes is attributed to the equation, so that an error in it is found in the user's program.
+fn apply(
+    context: &Context,
+    op: &Op,
+    args: &[&Array],
+    rule: &Rule,
+    at: &'static Location<'static>,
+) -> Result<Results> {
+    let body = || trace::with_location(at, || (rule.body)(op, args));
     let results = context
-        .deeper(|| context.during(rule, || (rule.body)(op, args)))
+        .deeper(|| context.during(rule, body))
         .map_err(|e| in_rule(e, op, rule.at))?;
     for y in &results {
         y.ok().map_err(|e| in_rule(e, op, rule.at))?;
@@ -289,13 +372,7 @@ fn check(
 }
 
 fn ambiguous(op: &Op, args: &[&Array], tied: &[&Rule]) -> Error {
-    let types: Vec<String> = args
-        .iter()
-        .map(|a| match a.as_dyn_value() {
-            Some(v) => v.describe(),
-            None => a.aval().map(|a| a.to_string()).unwrap_or_default(),
-        })
-        .collect();
+    let types: Vec<String> = args.iter().map(|a| a.describe()).collect();
     let mut e = Error::new(
         ErrorKind::Ambiguous,
         format!(
@@ -311,16 +388,9 @@ fn ambiguous(op: &Op, args: &[&Array], tied: &[&Rule]) -> Error {
 }
 
 /// The array that a value equals, traced once a value and trace, with its components and itself marked if it must not be formed.
-pub(super) fn definition(t: &Arc<Trace>, x: &Array, op: &Op) -> Result<Array> {
+pub(super) fn definition(t: &Arc<Trace>, x: &Array) -> Result<Array> {
     let Repr::Value(v) = &x.0 else {
         return Ok(x.clone());
-    };
-    let explain = |e: Error| {
-        e.note(format!(
-            "`{}` has no rule for {}, so it asks for the array that it equals",
-            op.name(),
-            v.describe()
-        ))
     };
     t.once(x, || {
         if v.may_materialise_dyn() {
@@ -351,5 +421,15 @@ pub(super) fn definition(t: &Arc<Trace>, x: &Array, op: &Op) -> Result<Array> {
         Ok(mark(&y, None))
     })
     .and_then(|y| y.ok().cloned())
-    .map_err(explain)
+}
+
+/// As [`definition`], for a primitive that has no rule for the value.
+pub(super) fn definition_for(t: &Arc<Trace>, x: &Array, op: &Op) -> Result<Array> {
+    definition(t, x).map_err(|e| {
+        e.note(format!(
+            "`{}` has no rule for {}, so it asks for the array that it equals",
+            op.name(),
+            x.describe()
+        ))
+    })
 }

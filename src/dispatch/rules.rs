@@ -15,6 +15,8 @@ use std::{any::TypeId, fmt, ops::Deref, panic::Location, sync::Arc};
 pub(crate) enum Pattern {
     /// A value of this type.
     Is(TypeId, &'static str),
+    /// A symbolic zero, which is a plain array too.
+    Zero,
     /// A plain array.
     Dense,
     /// Anything.
@@ -25,6 +27,7 @@ impl Pattern {
     pub(super) fn fits(&self, x: &Array) -> bool {
         match self {
             Pattern::Is(t, _) => x.as_dyn_value().is_some_and(|v| v.as_any().type_id() == *t),
+            Pattern::Zero => x.is_symbolic_zero(),
             Pattern::Dense => x.as_dyn_value().is_none(),
             Pattern::Any => true,
         }
@@ -32,7 +35,9 @@ impl Pattern {
 
     /// Does everything that fits `self` fit `other`?
     fn within(&self, other: &Pattern) -> bool {
-        self == other || *other == Pattern::Any
+        self == other
+            || *other == Pattern::Any
+            || (*self, *other) == (Pattern::Zero, Pattern::Dense)
     }
 }
 
@@ -40,23 +45,34 @@ impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Pattern::Is(_, name) => name,
+            Pattern::Zero => "Zero",
             Pattern::Dense => "Dense",
             Pattern::Any => "Any",
         })
     }
 }
 
-/// What a rule's function may take in the place of an operand: a value's type, [`Dense`] or [`Any`].
+/// What a rule's function may take in the place of an operand: a value's type, [`Dense`], [`Any`] or [`Zero`](crate::rules::Zero).
 pub trait RuleOperand: Sized + 'static {
     #[doc(hidden)]
     fn pattern() -> PatternOf;
     #[doc(hidden)]
     fn with<R>(x: &Array, f: impl FnOnce(&Self) -> R) -> Option<R>;
+    /// Is it another value, which holds one of these?
+    #[doc(hidden)]
+    fn is_inside(_: &Array) -> bool {
+        false
+    }
 }
 
 /// The pattern of a type, opaque to callers.
 #[doc(hidden)]
 pub struct PatternOf(pub(crate) Pattern);
+
+impl PatternOf {
+    /// That of symbolic zeros.
+    pub(crate) const ZERO: PatternOf = PatternOf(Pattern::Zero);
+}
 
 impl<T: ArrayValue> RuleOperand for T {
     fn pattern() -> PatternOf {
@@ -64,6 +80,9 @@ impl<T: ArrayValue> RuleOperand for T {
     }
     fn with<R>(x: &Array, f: impl FnOnce(&T) -> R) -> Option<R> {
         x.value::<T>().map(f)
+    }
+    fn is_inside(x: &Array) -> bool {
+        x.value::<T>().is_none() && x.holds::<T>()
     }
 }
 
@@ -126,12 +145,22 @@ impl<T: RuleOutput> RuleOutput for Result<T, Error> {
 
 pub(crate) type Body = Arc<dyn Fn(&Op, &[&Array]) -> Result<Results> + Send + Sync>;
 
+/// How many operands the patterns of a rule stand for.
+#[derive(Clone, Copy, PartialEq, PartialOrd, Debug)]
+pub(super) enum Arity {
+    /// One each.
+    Fixed,
+    /// The only pattern stands for any number of operands: plain arrays, or what it says, which at least one of them is.
+    Variadic,
+    /// The only pattern stands for at least one operand among any number; the others may be anything.
+    Mixed,
+}
+
 /// One rule.
 #[derive(Clone)]
 pub(crate) struct Rule {
     pub(super) patterns: SmallVec<[Pattern; 2]>,
-    /// Does the last pattern stand for any number of operands (at least one of which must be what it says, if it names a type)?
-    pub(super) variadic: bool,
+    pub(super) arity: Arity,
     pub(super) precedence: i32,
     pub(super) body: Body,
     pub(super) at: &'static Location<'static>,
@@ -139,33 +168,48 @@ pub(crate) struct Rule {
 
 impl Rule {
     pub(super) fn fits(&self, args: &[&Array]) -> bool {
-        if self.variadic {
-            let Some(p) = self.patterns.first() else {
-                return false;
-            };
-            return args.iter().any(|x| p.fits(x))
-                && args.iter().all(|x| p.fits(x) || Pattern::Dense.fits(x));
+        let one = || {
+            self.patterns
+                .first()
+                .is_some_and(|p| args.iter().any(|x| p.fits(x)))
+        };
+        let or_plain =
+            |x: &&Array| Pattern::Dense.fits(x) || self.patterns.first().is_some_and(|p| p.fits(x));
+        match self.arity {
+            Arity::Mixed => one(),
+            Arity::Variadic => one() && args.iter().all(or_plain),
+            Arity::Fixed => {
+                self.patterns.len() == args.len()
+                    && self.patterns.iter().zip(args).all(|(p, x)| p.fits(x))
+            }
         }
-        self.patterns.len() == args.len() && self.patterns.iter().zip(args).all(|(p, x)| p.fits(x))
     }
 
     /// Is it at least as specific as the other, operand by operand?
     fn at_least_as_specific(&self, other: &Rule) -> bool {
-        match (self.variadic, other.variadic) {
-            (false, false) => self
+        match (self.arity, other.arity) {
+            (Arity::Fixed, Arity::Fixed) => self
                 .patterns
                 .iter()
                 .zip(&other.patterns)
                 .all(|(a, b)| a.within(b)),
-            (false, true) => true,
-            (true, false) => false,
-            (true, true) => self.patterns == other.patterns,
+            (a, b) if a == b => self.patterns == other.patterns,
+            (a, b) => a < b,
         }
+    }
+
+    /// Is it the more specific one?
+    pub(super) fn beats(&self, other: &Rule) -> bool {
+        self.at_least_as_specific(other) && !other.at_least_as_specific(self)
     }
 
     pub(super) fn describe(&self, primitive: &str) -> String {
         let types: Vec<String> = self.patterns.iter().map(|p| p.to_string()).collect();
-        let dots = if self.variadic { ", …" } else { "" };
+        let dots = match self.arity {
+            Arity::Fixed => "",
+            Arity::Variadic => ", …",
+            Arity::Mixed => ", Any …",
+        };
         format!(
             "{primitive}({}{dots}) at {}:{}",
             types.join(", "),
@@ -201,6 +245,32 @@ fn mismatch(op: &Op) -> Error {
         "a rule for `{}` does not take its operands",
         op.name()
     ))
+}
+
+/// The body of a rule that takes its operands as a list.
+fn many<P: 'static, O: RuleOutput>(f: impl Fn(&P, &[&Array]) -> O + Send + Sync + 'static) -> Body {
+    Arc::new(move |op: &Op, x: &[&Array]| {
+        let p = op.get::<P>().ok_or_else(|| mismatch(op))?;
+        f(p, x).into_results()
+    })
+}
+
+/// The body of a rule for operands among which are `T`s, one of which may be inside of another value: what that value equals is
+/// then a `T`.
+fn among<T: RuleOperand>(
+    f: impl Fn(&Op, &[&Array]) -> Result<Results> + Send + Sync + 'static,
+) -> Body {
+    Arc::new(move |op: &Op, x: &[&Array]| {
+        if !x.iter().any(|x| T::is_inside(x)) {
+            return f(op, x);
+        }
+        let meant = |x: &&Array| match T::is_inside(x) {
+            true => x.definition(),
+            false => Ok((*x).clone()),
+        };
+        let x = x.iter().map(meant).collect::<Result<Vec<_>>>()?;
+        f(op, &x.iter().collect::<Vec<_>>())
+    })
 }
 
 impl Rules {
@@ -247,7 +317,7 @@ impl Rules {
         self.push(
             primitive.name,
             smallvec![A::pattern().0],
-            false,
+            Arity::Fixed,
             Arc::new(body),
         )
     }
@@ -271,7 +341,7 @@ impl Rules {
         self.push(
             primitive.name,
             smallvec![A::pattern().0, B::pattern().0],
-            false,
+            Arity::Fixed,
             Arc::new(body),
         )
     }
@@ -295,7 +365,7 @@ impl Rules {
             .into_results()
         };
         let patterns = smallvec![A::pattern().0, B::pattern().0, C::pattern().0];
-        self.push(primitive.name, patterns, false, Arc::new(body))
+        self.push(primitive.name, patterns, Arity::Fixed, Arc::new(body))
     }
 
     /// A rule for any number of operands, each a `T` or a plain array, at least one a `T`: `concatenate` and its like.
@@ -305,16 +375,48 @@ impl Rules {
         primitive: Prim<P>,
         f: impl Fn(&P, &[&Array]) -> O + Send + Sync + 'static,
     ) -> &mut Self {
-        let body = move |op: &Op, x: &[&Array]| {
-            let p = op.get::<P>().ok_or_else(|| mismatch(op))?;
-            f(p, x).into_results()
-        };
+        let body = many(f);
         self.push(
             primitive.name,
             smallvec![T::pattern().0],
-            true,
-            Arc::new(body),
+            Arity::Variadic,
+            body,
         )
+    }
+
+    /// A rule for any number of operands, at least one a `T`, the others whatever they are, values of other types included. It is
+    /// less specific than every other rule: what a type that wraps others does with a primitive, wherever it stands.
+    ///
+    /// Two such rules of different types tie; [`Rules::precedence`] says which type is outermost.
+    #[track_caller]
+    pub fn mixed<P: 'static, T: RuleOperand, O: RuleOutput>(
+        &mut self,
+        primitive: Prim<P>,
+        f: impl Fn(&P, &[&Array]) -> O + Send + Sync + 'static,
+    ) -> &mut Self {
+        let body = many(f);
+        let body = among::<T>(move |op, x| body(op, x));
+        self.push(
+            primitive.name,
+            smallvec![T::pattern().0],
+            Arity::Mixed,
+            body,
+        )
+    }
+
+    /// As [`Rules::mixed`], for several primitives, by the names that `jax.lax` gives them ([`op::NAMES`](crate::op::NAMES)).
+    #[track_caller]
+    pub fn family<T: RuleOperand, O: RuleOutput>(
+        &mut self,
+        primitives: &[&'static str],
+        f: impl Fn(&Op, &[&Array]) -> O + Send + Sync + 'static,
+    ) -> &mut Self {
+        let body = among::<T>(move |op, x| f(op, x).into_results());
+        for primitive in primitives {
+            let pattern = smallvec![T::pattern().0];
+            self.push(primitive, pattern, Arity::Mixed, body.clone());
+        }
+        self
     }
 
     /// What any primitive does with the type's values when no rule fits, in the place of computing what they equal.
@@ -333,19 +435,19 @@ impl Rules {
         &mut self,
         primitive: &'static str,
         patterns: SmallVec<[Pattern; 2]>,
-        variadic: bool,
+        arity: Arity,
         body: Body,
     ) -> &mut Self {
         let rule = Rule {
             patterns,
-            variadic,
+            arity,
             precedence: self.precedence,
             body,
             at: Location::caller(),
         };
         let list = self.rules.entry(primitive).or_default();
         // The same signature again replaces the rule.
-        list.retain(|r| r.patterns != rule.patterns || r.variadic != rule.variadic);
+        list.retain(|r| r.patterns != rule.patterns || r.arity != rule.arity);
         list.push(rule);
         self
     }
@@ -356,13 +458,20 @@ impl Rules {
         primitive: &str,
         args: &[&Array],
     ) -> impl Iterator<Item = &'r Rule> {
-        let list = self
-            .rules
+        let fitting: Vec<&Rule> = self
+            .all(primitive)
+            .iter()
+            .filter(|r| r.fits(args))
+            .collect();
+        fitting.into_iter()
+    }
+
+    /// All rules for a primitive, whatever they fit.
+    pub(super) fn all(&self, primitive: &str) -> &[Rule] {
+        self.rules
             .get(primitive)
             .map(Vec::as_slice)
-            .unwrap_or_default();
-        let fitting: Vec<&Rule> = list.iter().filter(|r| r.fits(args)).collect();
-        fitting.into_iter()
+            .unwrap_or_default()
     }
 
     /// The primitives that some rule is for, sorted.

@@ -1,10 +1,11 @@
 //! What an array-ish type says of itself.
 
-use super::Rules;
+use super::{Rules, resolve::definition};
 use crate::{
     array::{Array, Aval, DynValue},
     error::Result,
-    tree::{Flat, Leaves, PyTree},
+    trace,
+    tree::{Flat, Leaves, PyTree, View},
 };
 use rustc_hash::FxHashMap;
 use std::{
@@ -123,10 +124,54 @@ pub(crate) fn rules_of<T: ArrayValue>() -> Arc<Rules> {
         .clone()
 }
 
+/// The rules of symbolic zeros.
+pub(crate) fn zero_rules() -> Arc<Rules> {
+    static TABLE: LazyLock<Arc<Rules>> = LazyLock::new(|| {
+        let mut rules = Rules::new("Zero");
+        crate::rules::Zero::rules(&mut rules);
+        Arc::new(rules)
+    });
+    TABLE.clone()
+}
+
 impl Array {
     /// An array-ish value as an array: what `quaxify` takes, and what a field of a model may hold.
     pub fn from_value(v: impl ArrayValue) -> Array {
         Array::from_dyn_value(Arc::new(v))
+    }
+
+    /// What it is, as messages and `traced` programs write it: `f32[2]`, or an array-ish value's description.
+    pub fn describe(&self) -> String {
+        match (self.as_dyn_value(), self.aval()) {
+            (Some(v), _) => v.describe(),
+            (None, Ok(a)) => a.to_string(),
+            (None, Err(e)) => e.message().to_string(),
+        }
+    }
+
+    /// Is it a value of type `T`, or a value that has one among its components, at any depth?
+    pub fn holds<T: ArrayValue>(&self) -> bool {
+        let Some(v) = self.as_dyn_value() else {
+            return false;
+        };
+        if v.as_any().is::<T>() {
+            return true;
+        }
+        let mut found = false;
+        let mut look = |_: &str, x: &Array| found |= x.holds::<T>();
+        v.flatten_dyn(&mut Flat::new(View::Values, &mut look));
+        found
+    }
+
+    /// What an array-ish value equals, as a rule may compute with it: traced once for each value under `quaxify`, and marked if no
+    /// plan may form it. A plain array equals itself.
+    ///
+    /// An error if the value's type refuses.
+    pub fn definition(&self) -> Result<Array> {
+        match trace::current() {
+            Some(t) if self.as_dyn_value().is_some() => definition(&t, self),
+            _ => self.materialise(),
+        }
     }
 
     /// The plain array that this equals: the array itself, or what an array-ish value's definition yields.

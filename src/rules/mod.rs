@@ -1,6 +1,15 @@
 //! What is equal to what: the algebra of equality saturation, and one file for each array-ish type.
 
 pub mod algebra;
+mod families;
 mod lora;
+mod named;
+mod unitful;
+mod zero;
 
 pub use lora::{LoraArray, LoraConfig, adapters, loraify, unloraify};
+pub use named::{
+    Named, along, axes_of, combine, contract, named, order_as, positional, reduce_named, rename,
+};
+pub use unitful::{IntoUnit, Ratio, Unit, Unitful, in_unit, quantity};
+pub use zero::Zero;
