@@ -131,8 +131,8 @@ impl Planner {
                 (&eqn.op, &operands[..], &eqn.outputs[..])
             {
                 let aval = j.aval(*out);
-                let below = self.binary(Binary::Min, *x, *high, aval, eqn.at);
-                let y = self.binary(Binary::Max, *low, below, aval, eqn.at);
+                let above = self.binary(Binary::Max, *low, *x, aval, eqn.at);
+                let y = self.binary(Binary::Min, above, *high, aval, eqn.at);
                 set(&mut env, out.index(), y);
                 continue;
             }

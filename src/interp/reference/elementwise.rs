@@ -112,7 +112,7 @@ macro_rules! real {
                     Unary::Cosh => x.cosh(),
                     Unary::Asinh => x.asinh(),
                     Unary::Acosh => x.acosh(),
-                    Unary::Atanh => x.atanh(),
+                    Unary::Atanh => special::atanh(f64::from(x)) as $F,
                     Unary::Sqrt => x.sqrt(),
                     Unary::Rsqrt => 1.0 / x.sqrt(),
                     Unary::Cbrt => x.cbrt(),

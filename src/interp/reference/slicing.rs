@@ -156,8 +156,8 @@ pub(super) fn rev(x: &Buffer, dimensions: &[usize]) -> Result<Buffer> {
 }
 
 pub(super) fn clamp(low: &Buffer, x: &Buffer, high: &Buffer, out: &Aval) -> Result<Buffer> {
-    let below = super::elementwise::binary(Binary::Min, x, high, out)?;
-    super::elementwise::binary(Binary::Max, low, &below, out)
+    let above = super::elementwise::binary(Binary::Max, low, x, out)?;
+    super::elementwise::binary(Binary::Min, &above, high, out)
 }
 
 pub(super) fn bitcast(x: &Buffer, out: &Aval) -> Result<Buffer> {

@@ -28,6 +28,14 @@ pub(super) fn order(a: Scalar, b: Scalar) -> Ordering {
     }
 }
 
+/// The order of `top_k`: floats by IEEE 754's `totalOrder`.
+fn total_order(a: Scalar, b: Scalar) -> Ordering {
+    match (a, b) {
+        (Scalar::Float(a), Scalar::Float(b)) => a.total_cmp(&b),
+        _ => order(a, b),
+    }
+}
+
 /// Where each lane along an axis starts in row-major storage, its length, and the step within it.
 fn lanes(shape: &[usize], axis: usize) -> (Vec<usize>, usize, usize) {
     let steps = row_major(shape);
@@ -113,7 +121,7 @@ pub(super) fn top_k(p: &TopK, x: &Buffer, results: &[Aval]) -> Result<Buffers> {
                 .unwrap_or(Scalar::Int(0))
         };
         let mut lane: Vec<usize> = (0..n).collect();
-        lane.sort_by(|a, b| order(key(*b), key(*a)));
+        lane.sort_by(|a, b| total_order(key(*b), key(*a)));
         for (k, i) in lane.into_iter().take(p.k).enumerate() {
             let at = to + k * to_step;
             if let (Some(f), Some(p)) = (from.get_mut(at), positions.get_mut(at)) {

@@ -82,6 +82,14 @@ elementary! {
 pub(super) use apply::apply;
 pub use bits::Bits;
 
+/// The inverse of the hyperbolic tangent: infinite at `±1`, NaN beyond. Odd to the last bit.
+#[inline(always)]
+#[must_use]
+pub fn atanh(x: f64) -> f64 {
+    let size = x.abs();
+    (0.5 * log1p(2.0 * size / (1.0 - size))).copysign(x)
+}
+
 /// `((c₀ x + c₁) x + c₂) x + …`, each step one fused multiply-add.
 #[inline(always)]
 fn horner<T: Real, const N: usize>(x: T, coefficients: [T; N]) -> T {

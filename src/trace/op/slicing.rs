@@ -707,7 +707,7 @@ impl Primitive for Rev {
     opaque!();
 }
 
-/// `max(low, min(x, high))`; operands: low, x, high, of which the bounds may have rank 0.
+/// `min(max(low, x), high)`; operands: low, x, high, of which the bounds may have rank 0.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Clamp;
 
