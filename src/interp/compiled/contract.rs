@@ -73,6 +73,12 @@ impl Contract {
         }
     }
 
+    /// How many products each element of the result is the sum of, for a left operand of this type.
+    pub(super) fn terms(&self, x: Option<&Aval>) -> usize {
+        let size = |i: &usize| x.and_then(|x| x.shape.get(*i)).copied().unwrap_or(1);
+        self.params.lhs_contract.iter().map(size).product()
+    }
+
     /// Run it.
     pub(super) fn run(
         &self,

@@ -12,6 +12,7 @@ mod elementwise;
 mod kernels;
 mod parallel;
 mod plan;
+mod profile;
 mod reduce;
 mod step;
 mod storage;

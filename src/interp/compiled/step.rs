@@ -5,6 +5,7 @@ use super::{
     contract::{Contract, dot_general},
     elementwise::{Operand, Program, function},
     plan::{Place, Plan},
+    profile::{Profile, profile},
     reduce,
     storage::Pool,
     view,
@@ -16,7 +17,7 @@ use crate::{
     trace::op::{BroadcastInDim, Op, Reduce, Transpose},
 };
 use smallvec::{SmallVec, smallvec};
-use std::{panic::Location, sync::Arc};
+use std::{panic::Location, sync::Arc, time::Instant};
 
 /// How a step is computed.
 pub(super) enum Kernel {
@@ -156,12 +157,18 @@ impl Plan {
             )));
         }
         machine.slots.resize(self.slots, None);
+        let profile = profile();
         for step in &self.steps {
-            if let Err(e) = self.step(step, machine, args) {
+            let done = match profile {
+                None => self.step(step, machine, args),
+                Some(profile) => self.noted(profile, step, machine, args),
+            };
+            if let Err(e) = done {
                 machine.slots.clear();
                 return Err(e.at(step.at));
             }
         }
+        profile.inspect(|p| p.flush());
         let mut results = Vec::with_capacity(self.results.len());
         for out in &self.results {
             let shared = |b: &Arc<Buffer>| {
@@ -182,6 +189,25 @@ impl Plan {
             });
         }
         Ok(results)
+    }
+
+    /// Run a step, and note what it took.
+    fn noted(
+        &self,
+        profile: &Profile,
+        step: &Step,
+        machine: &mut Machine,
+        args: &[Arc<Buffer>],
+    ) -> Result<()> {
+        let operands = step.operands.iter().map(|p| {
+            let x = read(*p, &machine.slots, args, &self.constants)?;
+            Ok(x.aval().clone())
+        });
+        let operands: Vec<Arc<Aval>> = operands.collect::<Result<_>>()?;
+        let began = Instant::now();
+        self.step(step, machine, args)?;
+        profile.note(step, &operands, began);
+        Ok(())
     }
 
     fn step(&self, step: &Step, machine: &mut Machine, args: &[Arc<Buffer>]) -> Result<()> {

@@ -1,0 +1,141 @@
+//! What the steps of plans took, where `QUAXIDE_PROFILE` names a file to write it to.
+//!
+//! The file is a trace of Chrome's format, a JSON array with a line for each step, which Perfetto and `chrome://tracing` show. A
+//! viewer does not mind that the array is not closed, so that nothing has to be done when the process ends.
+
+use super::{
+    elementwise::Program,
+    kernels::elementwise::Function,
+    step::{Kernel, Step},
+};
+use crate::{array::Aval, trace::op::Op};
+use std::{
+    env,
+    fmt::Write as _,
+    fs::File,
+    io::{BufWriter, Write},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    thread::ThreadId,
+    time::Instant,
+};
+
+/// The file, and when it was begun.
+pub(super) struct Profile {
+    start: Instant,
+    file: Mutex<BufWriter<File>>,
+    threads: Mutex<Vec<ThreadId>>,
+}
+
+/// The profile of this process, if it is asked for.
+pub(super) fn profile() -> Option<&'static Profile> {
+    static PROFILE: OnceLock<Option<Profile>> = OnceLock::new();
+    let open = || {
+        let path = env::var_os("QUAXIDE_PROFILE").filter(|p| !p.is_empty())?;
+        let begin = || {
+            let mut file = BufWriter::new(File::create(&path)?);
+            file.write_all(b"[\n")?;
+            Ok(file)
+        };
+        match begin() {
+            Ok(file) => Some(Profile {
+                start: Instant::now(),
+                file: Mutex::new(file),
+                threads: Mutex::default(),
+            }),
+            Err(e) => {
+                let e: std::io::Error = e;
+                eprintln!("QUAXIDE_PROFILE={}: {e}", path.display());
+                None
+            }
+        }
+    };
+    PROFILE.get_or_init(open).as_ref()
+}
+
+impl Profile {
+    /// Note a step that began then and has just ended.
+    pub(super) fn note(&self, step: &Step, operands: &[Arc<Aval>], began: Instant) {
+        let took = began.elapsed();
+        let at = began.saturating_duration_since(self.start);
+        let bytes: usize = operands
+            .iter()
+            .chain(&step.avals)
+            .map(|a| a.size().saturating_mul(a.dtype.size()))
+            .sum();
+        let mut types = String::new();
+        for a in operands {
+            let _ = write!(types, "{a} ");
+        }
+        types.push_str("->");
+        for a in &step.avals {
+            let _ = write!(types, " {a}");
+        }
+        let line = format!(
+            "{{\"name\":\"{}\",\"ph\":\"X\",\"pid\":1,\"tid\":{},\"ts\":{:.3},\"dur\":{:.3},\"args\":{{\"types\":\"{types}\",\"flops\":{},\"bytes\":{bytes},\"at\":\"{}:{}\"}}}},\n",
+            name(&step.kernel),
+            self.thread(),
+            at.as_secs_f64() * 1e6,
+            took.as_secs_f64() * 1e6,
+            flops(&step.kernel, operands, step.avals.first().map(|a| &**a)),
+            step.at.file().replace('\\', "/").replace('"', "'"),
+            step.at.line(),
+        );
+        // A file that cannot be written any more is no reason to fail the program.
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = file.write_all(line.as_bytes());
+    }
+
+    /// A program has ended: what is known is on disk.
+    pub(super) fn flush(&self) {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = file.flush();
+    }
+
+    /// A small number for this thread.
+    fn thread(&self) -> usize {
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let id = std::thread::current().id();
+        threads.iter().position(|t| *t == id).unwrap_or_else(|| {
+            threads.push(id);
+            threads.len() - 1
+        })
+    }
+}
+
+/// What a step does, in a word, or in those of its functions.
+fn name(kernel: &Kernel) -> String {
+    match kernel {
+        Kernel::Elementwise(program) => functions(program),
+        Kernel::Transpose(_) => "transpose".into(),
+        Kernel::Broadcast(_) => "broadcast_in_dim".into(),
+        Kernel::Reshape => "reshape".into(),
+        Kernel::Contract(_) => "dot_general".into(),
+        Kernel::Reduce(p) => Op::Reduce(p.clone()).name().into(),
+        Kernel::Control(op, _) | Kernel::Reference(op) => op.name().into(),
+    }
+}
+
+fn functions(program: &Program) -> String {
+    let names = program.instructions.iter().map(|i| match i.function {
+        Function::Unary(u) => Op::from(u).name(),
+        Function::Binary(b) => Op::from(b).name(),
+        Function::IntegerPow(_) => "integer_pow",
+        Function::Select => "select_n",
+        Function::Convert => "convert_element_type",
+    });
+    names.collect::<Vec<_>>().join(" ")
+}
+
+/// Multiplications and additions: two for each term of a contraction, one for each element of each function or reduction.
+fn flops(kernel: &Kernel, operands: &[Arc<Aval>], out: Option<&Aval>) -> usize {
+    let size = |a: Option<&Aval>| a.map_or(0, Aval::size);
+    match kernel {
+        Kernel::Contract(p) => {
+            let terms = p.terms(operands.first().map(|a| &**a));
+            size(out).saturating_mul(terms).saturating_mul(2)
+        }
+        Kernel::Elementwise(program) => size(out).saturating_mul(program.instructions.len()),
+        Kernel::Reduce(_) => size(operands.first().map(|a| &**a)),
+        _ => 0,
+    }
+}
