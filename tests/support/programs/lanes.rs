@@ -3,7 +3,7 @@
 
 use super::program::{Call, Program, Step, function};
 use quaxide::{
-    op::{Across, Op, Slice},
+    op::{Across, Op, Parts, Slice},
     prelude::*,
     trace::{bind, bind_all},
 };
@@ -74,9 +74,58 @@ pub fn step(s: &Step, x: &[Lanes], axes: &Axes) -> Result<Vec<Lanes>> {
             };
             Ok(vec![(0..count(axes)).map(across).collect()])
         }
+        Step::Op(Op::Exchange(p), _) => {
+            let (stride, size) = position(axes, &p.axis)?;
+            let one = |k: usize| {
+                let own = k / stride % size;
+                let first = k - own * stride;
+                let all: Lanes = (0..size)
+                    .map(|i| x[0][first + i * stride].clone())
+                    .collect();
+                exchanged(&p.parts, &all, own)
+            };
+            Ok(vec![(0..count(axes)).map(one).collect()])
+        }
         Step::Op(op, _) => each(&|x| bind_all(op.clone(), &x)),
         Step::Function(name, _) => each(&|x| Ok(vec![function(name, &x).ok()?.clone()])),
         Step::Call(how, programs, _) => call(s, how, programs, x, axes),
+    }
+}
+
+/// What example `own` gets of all of them.
+fn exchanged(parts: &Parts, all: &[Array], own: usize) -> Array {
+    // Part `i` of an axis that is as many parts.
+    let part = |x: &Array, axis: usize, i: usize| {
+        let n = x.shape()[axis] / all.len();
+        x.slice_in_dim(i * n, (i + 1) * n, axis as i32)
+    };
+    match parts {
+        Parts::AllGather { dimension, tiled } if *tiled => {
+            numpy::concatenate(all, *dimension as i32)
+        }
+        Parts::AllGather { dimension, .. } => numpy::stack(all, *dimension as i32),
+        Parts::ReduceScatter { dimension, tiled } => {
+            let sum = all[1..].iter().fold(all[0].clone(), |s, x| s + x);
+            let y = part(&sum, *dimension, own);
+            if *tiled {
+                y
+            } else {
+                y.squeeze(*dimension as i32)
+            }
+        }
+        Parts::AllToAll {
+            split_axis,
+            concat_axis,
+            ..
+        } => {
+            let given: Lanes = all.iter().map(|x| part(x, *split_axis, own)).collect();
+            numpy::concatenate(&given, *concat_axis as i32)
+        }
+        Parts::Permute { perm } => match perm.iter().find(|p| p.1 == own) {
+            Some((from, _)) => all[*from].clone(),
+            None => Array::zeros_like(&all[own]),
+        },
+        Parts::Broadcast { source } => all[*source].clone(),
     }
 }
 

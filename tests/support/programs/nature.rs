@@ -91,6 +91,7 @@ pub fn nature(op: &Op, x: &[Aval]) -> Nature {
         Op::Sort(_) if x.len() == 1 && !complex => KINK,
         Op::Sort(_) | Op::TopK(_) | Op::BitcastConvertType(_) | Op::RandomGamma(_) => JUMP,
         Op::Clamp(_) => KINK,
+        Op::Exchange(_) => SUM,
         Op::Collective(p) => match p.across {
             op::Across::Sum => SUM,
             _ => KINK,

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::rng::{Numbers, random_of};
 use quaxide::{
-    op::{self, Across},
+    op::{self, Across, Parts},
     prelude::*,
 };
 
@@ -43,8 +43,11 @@ fn inside(g: &mut Grow<'_>, how: Inside, wanted: &[Option<Aval>], more: usize) -
 
 /// A step that looks across the examples of a batch.
 fn collective(g: &mut Grow<'_>) -> Option<()> {
-    let names: Vec<_> = g.axes.iter().map(|a| a.0.clone()).collect();
-    let axis = g.r.choose(&names)?.clone();
+    let axes = g.axes.clone();
+    let (axis, size) = g.r.choose(&axes)?.clone();
+    if g.r.chance(0.5) {
+        return exchange(g, axis, size);
+    }
     let across = match g.r.below(4) {
         0 => return g.op(op::AxisIndex { axis }, &[]).map(drop),
         1 => Across::Max,
@@ -53,6 +56,56 @@ fn collective(g: &mut Grow<'_>) -> Option<()> {
     };
     let x = g.pick(|v| v.dtype() != DType::Bool && !v.dtype().is_complex())?;
     g.op(op::Collective { across, axis }, &[x]).map(drop)
+}
+
+/// A step by which examples give each other parts.
+fn exchange(g: &mut Grow<'_>, axis: std::sync::Arc<str>, n: usize) -> Option<()> {
+    let tiled = g.r.chance(0.5);
+    let split = |v: &Value| (0..v.ndim()).find(|i| v.aval.shape[*i].is_multiple_of(n));
+    let (x, parts) = match g.r.below(5) {
+        0 => {
+            let x = g.pick(|v| v.ndim() > 0)?;
+            let dimension = g.r.below(g.shape(x).len());
+            (x, Parts::AllGather { dimension, tiled })
+        }
+        1 => {
+            let adds = |v: &Value| v.dtype() != DType::Bool && v.small;
+            let x = g.pick(|v| adds(v) && split(v).is_some())?;
+            let dimension = split(&g.values[x])?;
+            let tiled = tiled || g.shape(x)[dimension] != n;
+            (x, Parts::ReduceScatter { dimension, tiled })
+        }
+        2 => {
+            let x = g.pick(|v| split(v).is_some())?;
+            let split_axis = split(&g.values[x])?;
+            let concat_axis = g.r.below(g.shape(x).len());
+            let tiled = true;
+            (
+                x,
+                Parts::AllToAll {
+                    split_axis,
+                    concat_axis,
+                    tiled,
+                },
+            )
+        }
+        3 => {
+            let (from, to) = (g.r.permutation(n), g.r.permutation(n));
+            let k = g.r.below(n + 1);
+            let perm = from.into_iter().zip(to).take(k).collect();
+            (g.pick(|_| true)?, Parts::Permute { perm })
+        }
+        _ => {
+            let source = g.r.below(n);
+            (g.pick(|_| true)?, Parts::Broadcast { source })
+        }
+    };
+    let op = op::Exchange {
+        parts,
+        axis,
+        axis_size: n,
+    };
+    g.op(op, &[x]).map(drop)
 }
 
 /// A value of this type: the last that there is, or one made of the last value.
