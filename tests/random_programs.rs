@@ -13,7 +13,7 @@ mod programs;
 use programs::{Made, Options, Program, Step, agree, difference, generate, oracle, shrink, slice};
 use quaxide::{interp::reference, prelude::*};
 use rng::{Numbers, Rng, random_array, random_of};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 fn variable(name: &str, default: u64) -> u64 {
     let n = std::env::var(name).ok().and_then(|n| n.parse().ok());
@@ -548,10 +548,9 @@ fn every_primitive_is_generated() {
         let name = call.map_or(name, |c| c.1);
         seen.get(name).or(kinds.get(name)).copied().unwrap_or(0)
     };
-    let few: Vec<String> = primitives()
-        .iter()
-        .map(String::as_str)
-        .chain(op::Op::KINDS.iter().copied())
+    let few: Vec<String> = [op::NAMES, op::Op::KINDS]
+        .concat()
+        .into_iter()
         // What only a transformation makes, out of the others: of the calls of `custom_vjp`, and of array-ish values.
         .filter(|name| !["component", "Component", "CustomLinear", "custom_lin"].contains(name))
         .filter(|name| made(name) < 5)
@@ -561,40 +560,4 @@ fn every_primitive_is_generated() {
         few.is_empty(),
         "in how many steps these primitives occur: {few:#?}"
     );
-}
-
-/// The names of all primitives: those of the tokens by which rules mean them.
-fn primitives() -> BTreeSet<String> {
-    let mut names = BTreeSet::new();
-    let mut folders = vec![std::path::PathBuf::from(concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/src/trace/op"
-    ))];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder)
-            .expect("the primitives' sources")
-            .flatten()
-        {
-            let path = entry.path();
-            if path.is_dir() {
-                folders.push(path);
-                continue;
-            }
-            let text = std::fs::read_to_string(path).expect("a source file");
-            // `Prim::new("sin")`, or `SIN = "sin";` in a list of tokens.
-            for (before, rest) in text.match_indices('"').map(|(i, _)| text.split_at(i)) {
-                let quoted = rest[1..].split('"').next().unwrap_or_default();
-                let constant = before.trim_end_matches(" = ");
-                let constant = constant
-                    .rsplit(|c: char| !(c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_'));
-                let listed = before.ends_with(" = ")
-                    && constant.into_iter().next().is_some_and(|c| c.len() > 1);
-                if before.ends_with("Prim::new(") || listed {
-                    names.insert(quoted.to_string());
-                }
-            }
-        }
-    }
-    assert!(names.len() > 100, "{names:?}");
-    names
 }
