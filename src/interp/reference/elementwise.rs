@@ -231,6 +231,40 @@ pub(in crate::interp) trait Int: Stored + Ord {
     fn binary(b: Binary, x: Self, y: Self) -> Option<Self>;
 }
 
+/// An integer to the power of another; it wraps. Of 1/x nothing is left but for 1 and −1.
+macro_rules! int_power {
+    ($($T:ty)*) => {$(impl IntPower for $T {
+        #[allow(unused_comparisons, reason = "the macro serves unsigned types too")]
+        fn power(self, y: $T) -> $T {
+            let one: $T = 1;
+            if y < 0 {
+                return match self {
+                    1 => 1,
+                    x if x.wrapping_add(1) == 0 => if y & 1 == 0 { 1 } else { x },
+                    _ => 0,
+                };
+            }
+            let (mut power, mut base, mut rest) = (one, self, y);
+            while rest > 0 {
+                if rest & 1 == 1 {
+                    power = power.wrapping_mul(base);
+                }
+                base = base.wrapping_mul(base);
+                rest >>= 1;
+            }
+            power
+        }
+    })*};
+}
+trait IntPower: Sized {
+    fn power(self, y: Self) -> Self;
+}
+int_power! { i8 i16 i32 i64 u8 u16 u32 u64 }
+
+fn int_power<T: IntPower>(x: T, y: T) -> T {
+    x.power(y)
+}
+
 macro_rules! int {
     ($($T:ident, $U:ident, $S:ident;)*) => {$(
         impl Int for $T {
@@ -260,6 +294,7 @@ macro_rules! int {
                     Binary::Mulhi => ((x as i128).wrapping_mul(y as i128) >> $T::BITS) as $T,
                     Binary::Div => if y == 0 { (0 as $T).wrapping_sub(1) } else { x.wrapping_div(y) },
                     Binary::Rem => if y == 0 { x } else { x.wrapping_rem(y) },
+                    Binary::Pow => int_power(x, y),
                     Binary::Max => x.max(y),
                     Binary::Min => x.min(y),
                     Binary::And => x & y,

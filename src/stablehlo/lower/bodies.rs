@@ -2,8 +2,7 @@
 
 use super::{
     Closed, Lowering, apply,
-    control::{scalars, scan},
-    elementwise::number,
+    control::scalars,
     given::Given,
     meaning::{alike, combiner, is_literal},
 };
@@ -11,10 +10,11 @@ use crate::{
     array::{Array, Aval, DType, Dims, Kind},
     error::Result,
     trace::{
+        bind_all,
         op::{
-            Binary, Concatenate, Gather, GatherScatterMode, Iota, Pad, Reduce, ReduceWindow,
-            Reducer, Scatter, ScatterDimensionNumbers, ScatterKind, SelectAndScatterAdd, SelectN,
-            Slice, Transpose, Window, WindowReducer,
+            Binary, GatherScatterMode, Reduce, ReduceBy, ReduceWindow, ReduceWindowBy, Reducer,
+            Scatter, ScatterBy, ScatterKind, SelectAndScatter, SelectAndScatterAdd, SelectN,
+            Window, WindowReducer,
         },
         stage,
     },
@@ -133,7 +133,11 @@ impl<'m, 't> Lowering<'m, 't> {
         if let Some(y) = self.extremum(&x, &start, &body, &axes)? {
             return Ok(y);
         }
-        fold(&x, &start, &body, &axes)
+        let op = ReduceBy {
+            dimensions: axes,
+            jaxpr: given.closed(&body)?,
+        };
+        bind_all(op, &[x, start].concat())
     }
 
     /// The largest or smallest element and its position, as JAX writes them.
@@ -217,11 +221,11 @@ impl<'m, 't> Lowering<'m, 't> {
                 return Ok(vec![apply(ReduceWindow { reducer, window }, &[x])?]);
             }
         }
-        let mut stacked = vec![];
-        for (x, start) in x.iter().zip(&start) {
-            stacked.push(under_windows(x, start, &window)?);
-        }
-        fold(&stacked, &start, &body, &Dims::from_elem(0, 1))
+        let op = ReduceWindowBy {
+            jaxpr: given.closed(&body)?,
+            window,
+        };
+        bind_all(op, &[x, start].concat())
     }
 
     pub(super) fn select_and_scatter(&mut self, given: &Given<'_, 'm, 't>) -> Result<Vec<Array>> {
@@ -248,66 +252,12 @@ impl<'m, 't> Lowering<'m, 't> {
             let op = SelectAndScatterAdd { largest, window };
             return Ok(vec![apply(op, &[&source, x])?]);
         }
-        // The row-major place of the element that each window selects, −1 where it has none.
-        let a = x.aval()?;
-        let size = a.size();
-        let places = apply(
-            Iota {
-                dtype: DType::I64,
-                shape: Dims::from_elem(size, 1),
-                dimension: 0,
-            },
-            &[],
-        )?
-        .reshape(&a.shape);
-        let outside = number(-1i64, DType::I64);
-        let zero = number(0i64, a.dtype);
-        let values = under_windows(x, &zero, &window)?;
-        let places = under_windows(&places, &outside, &window)?;
-        let count = values.aval()?.shape.first().copied().unwrap_or(0);
-        let shape: Dims = source.aval()?.shape;
-        let carry = [
-            zero.broadcast_in_dim(&shape, ()),
-            outside.broadcast_in_dim(&shape, ()),
-        ];
-        let (selected, _) = scan(&carry, &[values, places], count, |carry, slices| {
-            let ([value, place], [v, p]) = (carry, slices) else {
-                return Err(super::few());
-            };
-            let keeps = select.elementwise(&[value.clone(), v.clone()])?;
-            let keeps = keeps.first().ok_or_else(super::few)?;
-            let none = number(0i64, DType::I64);
-            let inside = apply(Binary::Ge, &[p, &none])?;
-            let first = apply(Binary::Lt, &[place, &none])?;
-            let changes = apply(
-                Binary::Or,
-                &[&first, &apply(crate::trace::op::Unary::Not, &[keeps])?],
-            )?;
-            let takes = apply(Binary::And, &[&inside, &changes])?;
-            Ok((
-                vec![
-                    apply(SelectN, &[&takes, value, v])?,
-                    apply(SelectN, &[&takes, place, p])?,
-                ],
-                vec![],
-            ))
-        })?;
-        let place = selected.get(1).ok_or_else(super::few)?;
-        let flat = start.broadcast_in_dim([size], ());
-        let n = source.aval()?.size();
-        let numbers = ScatterDimensionNumbers {
-            inserted_window_dims: Dims::from_elem(0, 1),
-            scatter_dims_to_operand_dims: Dims::from_elem(0, 1),
-            ..Default::default()
+        let op = SelectAndScatter {
+            select_jaxpr: given.closed(&select)?,
+            scatter_jaxpr: given.closed(&scatter)?,
+            window,
         };
-        let y = in_order(
-            &[flat],
-            &place.reshape([n, 1]),
-            &[source.reshape([n])],
-            &numbers,
-            &scatter,
-        )?;
-        Ok(y.iter().map(|y| y.reshape(&a.shape)).collect())
+        Ok(vec![apply(op, &[x, &source, &start])?])
     }
 
     pub(super) fn scatter(&mut self, given: &Given<'_, 'm, 't>) -> Result<Vec<Array>> {
@@ -348,67 +298,15 @@ impl<'m, 't> Lowering<'m, 't> {
             y.ok()?;
             return Ok(vec![y]);
         }
-        // The updates of one index after the other: the axes that are not of a window, in front, as one.
-        let (u, i) = (updates.first().ok_or_else(wrong)?.aval()?, indices.aval()?);
-        let outer: Dims = (0..u.ndim())
-            .filter(|d| !numbers.update_window_dims.contains(d))
-            .collect();
-        let mut one = numbers.clone();
-        let lead = i.ndim().saturating_sub(1);
-        let count = u
-            .shape
-            .iter()
-            .enumerate()
-            .filter(|(d, _)| outer.contains(d))
-            .map(|(_, n)| *n)
-            .product();
-        let mut indices = indices.clone();
-        // An index of a batch axis becomes an index like others.
-        for (operand, axis) in numbers
-            .operand_batching_dims
-            .iter()
-            .zip(&numbers.scatter_indices_batching_dims)
-        {
-            let mut shape = i.shape.clone();
-            if let Some(n) = shape.last_mut() {
-                *n = 1;
-            }
-            let place = apply(
-                Iota {
-                    dtype: i.dtype,
-                    shape,
-                    dimension: *axis,
-                },
-                &[],
-            )?;
-            indices = apply(Concatenate { dimension: lead }, &[&indices, &place])?;
-            one.scatter_dims_to_operand_dims.push(*operand);
-            one.inserted_window_dims.push(*operand);
-        }
-        one.operand_batching_dims.clear();
-        one.scatter_indices_batching_dims.clear();
-        one.inserted_window_dims.sort_unstable();
-        let parts = indices.aval()?.shape.last().copied().unwrap_or(0);
-        let indices = indices.reshape([count, parts]);
-        let permutation: Dims = outer
-            .iter()
-            .chain(&numbers.update_window_dims)
-            .copied()
-            .collect();
-        let mut shape = Dims::from_elem(count, 1);
-        shape.extend(
-            numbers
-                .update_window_dims
-                .iter()
-                .filter_map(|d| u.shape.get(*d).copied()),
-        );
-        let mut flat = vec![];
-        for u in &updates {
-            let permutation = permutation.clone();
-            flat.push(apply(Transpose { permutation }, &[u])?.reshape(&shape));
-        }
-        one.update_window_dims = (0..shape.len() - 1).collect();
-        in_order(&x, &indices, &flat, &one, &body)
+        let op = ScatterBy {
+            dimension_numbers: numbers,
+            indices_are_sorted: given.flag("indices_are_sorted", false),
+            mode: GatherScatterMode::FillOrDrop,
+            unique_indices: given.flag("unique_indices", false),
+            update_jaxpr: given.closed(&body)?,
+        };
+        let operands = [&x[..], &[indices], &updates[..]].concat();
+        bind_all(op, &operands)
     }
 }
 
@@ -439,42 +337,6 @@ fn kind(body: &Closed, dtype: DType) -> Option<ScatterKind> {
     })
 }
 
-/// The elements along some axes combined by a body, in order, each after the starting value.
-fn fold(x: &[Array], start: &[Array], body: &Closed, axes: &Dims) -> Result<Vec<Array>> {
-    let shape = x
-        .first()
-        .map(Array::aval)
-        .transpose()?
-        .map_or_else(Dims::new, |a| a.shape);
-    let kept: Dims = (0..shape.len()).filter(|i| !axes.contains(i)).collect();
-    let sizes =
-        |axes: &Dims| -> Dims { axes.iter().filter_map(|i| shape.get(*i).copied()).collect() };
-    let (inner, outer) = (sizes(&kept), sizes(axes));
-    let count: usize = outer.iter().product();
-    let permutation: Dims = axes.iter().chain(&kept).copied().collect();
-    let mut flat = Dims::from_elem(count, 1);
-    flat.extend_from_slice(&inner);
-    let mut xs = vec![];
-    for x in x {
-        let permutation = permutation.clone();
-        let x = if permutation.is_sorted() {
-            x.clone()
-        } else {
-            apply(Transpose { permutation }, &[x])?
-        };
-        xs.push(x.reshape(&flat));
-    }
-    let carry: Vec<Array> = start
-        .iter()
-        .map(|s| s.broadcast_in_dim(&inner, ()))
-        .collect();
-    let (results, _) = scan(&carry, &xs, count, |carry, slices| {
-        let x: Vec<Array> = carry.iter().chain(slices).cloned().collect();
-        Ok((body.elementwise(&x)?, vec![]))
-    })?;
-    Ok(results)
-}
-
 fn window(given: &Given<'_, '_, '_>, n: usize) -> Result<Window> {
     let padding = given.pairs(given.ints(&["padding"])?, n)?;
     let mut w = Window::new(
@@ -488,96 +350,4 @@ fn window(given: &Given<'_, '_, '_>, n: usize) -> Result<Window> {
         .map(|(a, b)| (*a as isize, *b as isize))
         .collect();
     Ok(w)
-}
-
-/// The elements under each window along a new first axis, `fill` where there is none.
-fn under_windows(x: &Array, fill: &Array, w: &Window) -> Result<Array> {
-    let counts = w.check("reduce_window", &x.aval()?)?;
-    let config = w
-        .padding
-        .iter()
-        .zip(&w.base_dilation)
-        .map(|((a, b), d)| (*a as i64, *b as i64, *d as i64 - 1))
-        .collect();
-    let padded = apply(
-        Pad {
-            padding_config: config,
-        },
-        &[x, fill],
-    )?;
-    let n: usize = w.window_dimensions.iter().product();
-    let mut rows = vec![];
-    let mut shape = Dims::from_elem(1, 1);
-    shape.extend_from_slice(&counts);
-    let empty = counts.contains(&0);
-    for k in 0..n {
-        let (mut rest, mut start) = (k, Dims::from_elem(0, counts.len()));
-        for (i, size) in w.window_dimensions.iter().enumerate().rev() {
-            if let (Some(s), Some(d)) = (start.get_mut(i), w.window_dilation.get(i)) {
-                *s = rest % size * d;
-            }
-            rest /= size;
-        }
-        if empty {
-            rows.push(fill.broadcast_in_dim(&shape, ()));
-            continue;
-        }
-        let limit = start
-            .iter()
-            .zip(&counts)
-            .zip(&w.window_strides)
-            .map(|((s, n), step)| s + (n - 1) * step + 1)
-            .collect();
-        let op = Slice {
-            start_indices: start,
-            limit_indices: limit,
-            strides: Some(w.window_strides.clone()),
-        };
-        rows.push(apply(op, &[&padded])?.reshape(&shape));
-    }
-    apply(
-        Concatenate { dimension: 0 },
-        &rows.iter().collect::<Vec<_>>(),
-    )
-}
-
-/// A scatter whose updates are made one after the other. `updates` and `indices` have one entry for each along their first axis.
-fn in_order(
-    x: &[Array],
-    indices: &Array,
-    updates: &[Array],
-    numbers: &ScatterDimensionNumbers,
-    body: &Closed,
-) -> Result<Vec<Array>> {
-    let count = indices.aval()?.shape.first().copied().unwrap_or(0);
-    let gather_numbers = numbers.into();
-    let mut slices = vec![indices.clone()];
-    slices.extend(updates.iter().cloned());
-    let (results, _) = scan(x, &slices, count, |carry, slices| {
-        let (index, updates) = slices.split_first().ok_or_else(super::few)?;
-        let mut old = vec![];
-        for (x, u) in carry.iter().zip(updates) {
-            let sizes = crate::trace::op::GatherDimensionNumbers::window_sizes(
-                &gather_numbers,
-                x.ndim(),
-                &u.aval()?.shape,
-            );
-            let op = Gather::new(gather_numbers.clone(), sizes).mode(GatherScatterMode::Clip);
-            old.push(apply(op, &[x, index])?);
-        }
-        let both: Vec<Array> = old.iter().chain(updates).cloned().collect();
-        let new = body.elementwise(&both)?;
-        let mut next = vec![];
-        for (x, new) in carry.iter().zip(&new) {
-            let op = Scatter {
-                mode: GatherScatterMode::FillOrDrop,
-                ..Scatter::new(ScatterKind::Set, numbers.clone())
-            };
-            let y = x.scatter(index, new, op);
-            y.ok()?;
-            next.push(y);
-        }
-        Ok((next, vec![]))
-    })?;
-    Ok(results)
 }

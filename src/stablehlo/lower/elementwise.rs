@@ -2,9 +2,12 @@
 
 use super::{apply, given::Given};
 use crate::{
-    array::{Array, DType, Scalar},
-    error::Result,
-    trace::op::{Binary, BitcastConvertType, Clamp, RoundingMethod, SelectN, Special, Unary},
+    array::{Array, DType, Dims, Scalar},
+    error::{Error, Result},
+    trace::op::{
+        Binary, BitcastConvertType, Clamp, Iota, Reduce, Reducer, RoundingMethod, SelectN, Special,
+        Unary,
+    },
 };
 
 fn unary(name: &str) -> Option<Unary> {
@@ -74,6 +77,7 @@ pub(super) fn binary(name: &str, dtype: DType) -> Option<Binary> {
         "shift_right_logical" => Binary::ShiftRightLogical,
         "subtract" => Binary::Sub,
         "xor" => Binary::Xor,
+        "chlo.mulhi" => Binary::Mulhi,
         "chlo.next_after" | "next_after" => Binary::Nextafter,
         _ => return None,
     })
@@ -130,13 +134,12 @@ impl Given<'_, '_, '_> {
                 apply(SelectN, &[p, on_false, on_true])?
             }
             ("clamp", [low, x, high]) => apply(Clamp, &[low, x, high])?,
+            // A complex number loses its imaginary part, to bool as well.
+            ("convert", [x]) if x.dtype()?.is_complex() && self.out(0)?.dtype == DType::Bool => {
+                self.convert(&apply(Unary::Real, &[x])?, DType::Bool)?
+            }
             ("convert", [x]) => self.convert(x, self.out(0)?.dtype)?,
-            ("bitcast_convert", [x]) => apply(
-                BitcastConvertType {
-                    new_dtype: self.out(0)?.dtype,
-                },
-                &[x],
-            )?,
+            ("bitcast_convert", [x]) => self.bitcast(x)?,
             ("real", [x]) if !x.dtype()?.is_complex() => x.clone(),
             ("imag", [x]) if !x.dtype()?.is_complex() => {
                 apply(Binary::Mul, &[x, &number(0i64, x.dtype()?)])?
@@ -162,7 +165,6 @@ impl Given<'_, '_, '_> {
                 let aval = x.aval()?;
                 number(value, aval.dtype).broadcast_in_dim(&aval.shape, ())
             }
-            ("chlo.mulhi", [x, y]) => self.high_product(x, y)?,
             (_, [x, y]) => {
                 let Some(op) = binary(name, x.dtype()?) else {
                     return Ok(None);
@@ -204,6 +206,54 @@ impl Given<'_, '_, '_> {
         apply(op, &[x, y])
     }
 
+    /// The same bits; those of a bool are one bit, the first of several the lowest.
+    fn bitcast(&self, x: &Array) -> Result<Array> {
+        let (from, to) = (x.aval()?, self.out(0)?);
+        let bits = |x: &Array, new_dtype| apply(BitcastConvertType { new_dtype }, &[x]);
+        let word = |d: DType| match d.size() {
+            1 => DType::U8,
+            2 => DType::U16,
+            4 => DType::U32,
+            _ => DType::U64,
+        };
+        let places = |n: usize, dtype: DType, shape: &[usize]| {
+            let op = Iota {
+                dtype,
+                shape: Dims::from_elem(n, 1),
+                dimension: 0,
+            };
+            let last = shape.len().saturating_sub(1);
+            Ok::<Array, Error>(apply(op, &[])?.broadcast_in_dim(shape, [last]))
+        };
+        match (from.dtype == DType::Bool, to.dtype == DType::Bool) {
+            (true, true) | (false, false) => bits(x, to.dtype),
+            (true, false) => {
+                let (dtype, n) = (word(to.dtype), to.dtype.size() * 8);
+                if from.shape.last() != Some(&n) {
+                    return Err(self.wrong(format!("{from} is not made of {to}")));
+                }
+                let x = self.convert(x, dtype)?;
+                let places = places(n, dtype, &from.shape)?;
+                let each = apply(Binary::ShiftLeft, &[&x, &places])?;
+                let axes = Dims::from_elem(from.ndim() - 1, 1);
+                let reducer = Reducer::Or;
+                bits(&apply(Reduce { reducer, axes }, &[&each])?, to.dtype)
+            }
+            (false, true) => {
+                let (dtype, n) = (word(from.dtype), from.dtype.size() * 8);
+                if to.shape.last() != Some(&n) || to.ndim() != from.ndim() + 1 {
+                    return Err(self.wrong(format!("{from} is not made of {to}")));
+                }
+                let axes: Dims = (0..from.ndim()).collect();
+                let x = bits(x, dtype)?.broadcast_in_dim(&to.shape, axes);
+                let places = places(n, dtype, &to.shape)?;
+                let each = apply(Binary::ShiftRightLogical, &[&x, &places])?;
+                let one = apply(Binary::And, &[&each, &number(1i64, dtype)])?;
+                self.convert(&one, DType::Bool)
+            }
+        }
+    }
+
     fn compare(&self, x: &Array, y: &Array) -> Result<Array> {
         let direction = self.word(&["comparison_direction"], 0).unwrap_or_default();
         let op = comparison(direction)
@@ -232,46 +282,6 @@ impl Given<'_, '_, '_> {
 
     fn is_infinite(&self, x: &Array, infinity: f64) -> Result<Array> {
         apply(Binary::Eq, &[x, &number(infinity, x.dtype()?)])
-    }
-
-    /// The upper half of the bits of a product.
-    fn high_product(&self, x: &Array, y: &Array) -> Result<Array> {
-        let dtype = x.dtype()?;
-        let bits = dtype.size() as u32 * 8;
-        let wide = match dtype {
-            DType::I8 | DType::I16 | DType::I32 => Some(DType::I64),
-            DType::U8 | DType::U16 | DType::U32 => Some(DType::U64),
-            _ => None,
-        };
-        let shift = |op: Binary, x: &Array, by: u32| -> Result<Array> {
-            let dtype = x.dtype()?;
-            apply(op, &[x, &number(u64::from(by), dtype)])
-        };
-        if let Some(wide) = wide {
-            let (x, y) = (self.convert(x, wide)?, self.convert(y, wide)?);
-            let product = apply(Binary::Mul, &[&x, &y])?;
-            return self.convert(&shift(Binary::ShiftRightLogical, &product, bits)?, dtype);
-        }
-        if !dtype.is_integer() {
-            return Err(self.wrong("it takes integers"));
-        }
-        // By halves of 32 bits; the upper half of a signed number keeps its sign.
-        let half = |x: &Array| -> Result<(Array, Array)> {
-            let mask = number(u64::from(u32::MAX), dtype);
-            let upper = if dtype.is_unsigned() {
-                Binary::ShiftRightLogical
-            } else {
-                Binary::ShiftRightArithmetic
-            };
-            Ok((shift(upper, x, 32)?, apply(Binary::And, &[x, &mask])?))
-        };
-        let ((a, b), (c, d)) = (half(x)?, half(y)?);
-        let mul = |x: &Array, y: &Array| apply(Binary::Mul, &[x, y]);
-        let add = |x: &Array, y: &Array| apply(Binary::Add, &[x, y]);
-        let low = shift(Binary::ShiftRightLogical, &mul(&b, &d)?, 32)?;
-        let (t, s) = half(&add(&mul(&a, &d)?, &low)?)?;
-        let (u, _) = half(&add(&mul(&b, &c)?, &s)?)?;
-        add(&add(&mul(&a, &c)?, &t)?, &u)
     }
 
     /// Both operands in one shape: as they are, or broadcast by NumPy's rule for `chlo.broadcast_…`.

@@ -144,6 +144,14 @@ impl<'a, 'm, 't> Given<'a, 'm, 't> {
             .or_else(|| self.op.words.get(alone).copied())
     }
 
+    /// The program of a body that runs for many elements at once.
+    pub(super) fn closed(&self, body: &super::Closed) -> Result<crate::trace::Program> {
+        match body.captured.first() {
+            None => Ok(body.program.clone()),
+            Some(_) => Err(self.unsupported("a body that uses arrays from outside of it")),
+        }
+    }
+
     /// An array of another element type.
     pub(super) fn convert(&self, x: &Array, dtype: DType) -> Result<Array> {
         if x.dtype()? == dtype {

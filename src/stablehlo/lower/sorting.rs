@@ -1,18 +1,12 @@
 //! Sorting by a comparator.
 
-use super::{
-    Closed, Lowering, apply,
-    control::{move_axis, scalars},
-    elementwise::number,
-    given::Given,
-    meaning::alike,
-};
+use super::{Lowering, apply, control::scalars, elementwise::number, given::Given, meaning::alike};
 use crate::{
     array::{Array, Aval, DType, Dims},
     error::Result,
     trace::{
         Jaxpr, bind_all,
-        op::{Binary, Iota, Pad, Rev, SelectN, Slice, Sort, TopK, Unary},
+        op::{Binary, Rev, SelectN, Sort, SortBy, TopK, Unary},
         stage,
     },
 };
@@ -130,165 +124,13 @@ impl<'m, 't> Lowering<'m, 't> {
                 }
             }
         }
-        network(given.x, dimension, &body)
-    }
-}
-
-/// Batcher's odd–even merge sort ("Sorting networks and their applications", 1968): n log² n comparisons, all of a layer at once.
-/// Equal elements are told apart by their places, so that it is stable.
-fn network(x: &[Array], axis: usize, less: &Closed) -> Result<Vec<Array>> {
-    let mut rows = vec![];
-    for x in x {
-        rows.push(move_axis(x, axis, 0)?);
-    }
-    let shape: Dims = rows
-        .first()
-        .map(Array::aval)
-        .transpose()?
-        .map_or_else(Dims::new, |a| a.shape);
-    let n = shape.first().copied().unwrap_or(0);
-    if n < 2 {
-        return Ok(x.to_vec());
-    }
-    let width = n.next_power_of_two();
-    rows.push(apply(
-        Iota {
-            dtype: DType::I64,
-            shape: shape.clone(),
-            dimension: 0,
-        },
-        &[],
-    )?);
-    // Places from `n` on are of nothing, which comes last.
-    let mut config = vec![(0, 0, 0); shape.len()];
-    if let Some(first) = config.first_mut() {
-        first.1 = (width - n) as i64;
-    }
-    let nothing = rows.len() - 1;
-    for (i, row) in rows.iter_mut().enumerate() {
-        let dtype = row.dtype()?;
-        let fill = if i == nothing {
-            number(n as i64, dtype)
-        } else {
-            number(0i64, dtype)
+        let op = SortBy {
+            comparator: given.closed(&body)?,
+            dimension,
+            is_stable,
         };
-        let op = Pad {
-            padding_config: config.clone(),
-        };
-        *row = apply(op, &[row, &fill])?;
+        bind_all(op, given.x)
     }
-    let mut p = 1;
-    while p < width {
-        let mut k = p;
-        while k >= 1 {
-            let mut swaps: Vec<Option<usize>> = vec![None; width];
-            for j in (k % p..width.saturating_sub(k)).step_by(2 * k) {
-                for i in 0..k {
-                    let (a, b) = (i + j, i + j + k);
-                    if b < width && a / (2 * p) == b / (2 * p) {
-                        if let Some(s) = swaps.get_mut(a) {
-                            *s = Some(b);
-                        }
-                        if let Some(s) = swaps.get_mut(b) {
-                            *s = Some(a);
-                        }
-                    }
-                }
-            }
-            rows = layer(&rows, &swaps, n, less)?;
-            k /= 2;
-        }
-        p *= 2;
-    }
-    rows.pop();
-    let mut sorted = vec![];
-    for row in &rows {
-        let a = row.aval()?;
-        let mut limit = a.shape.clone();
-        if let Some(first) = limit.first_mut() {
-            *first = n;
-        }
-        let op = Slice {
-            start_indices: Dims::from_elem(0, limit.len()),
-            limit_indices: limit,
-            strides: None,
-        };
-        sorted.push(move_axis(&apply(op, &[row])?, 0, axis)?);
-    }
-    Ok(sorted)
-}
-
-/// One layer: each row with a partner keeps the lesser of both if it is the upper one, else the greater.
-fn layer(rows: &[Array], swaps: &[Option<usize>], n: usize, less: &Closed) -> Result<Vec<Array>> {
-    let order: Vec<i64> = swaps
-        .iter()
-        .enumerate()
-        .map(|(i, s)| s.unwrap_or(i) as i64)
-        .collect();
-    let upper: Vec<bool> = swaps
-        .iter()
-        .enumerate()
-        .map(|(i, s)| s.is_none_or(|s| i < s))
-        .collect();
-    let order = Array::from(order);
-    let partners: Vec<Array> = rows
-        .iter()
-        .map(|r| crate::trace::op::rows(r, &order, 0))
-        .collect();
-    let shape: Dims = rows
-        .first()
-        .map(Array::aval)
-        .transpose()?
-        .map_or_else(Dims::new, |a| a.shape);
-    let upper = Array::from(upper).broadcast_in_dim(&shape, [0usize]);
-    let (Some((place, own)), Some((other_place, other))) =
-        (rows.split_last(), partners.split_last())
-    else {
-        return Err(super::few());
-    };
-    let mut forth = vec![];
-    let mut back = vec![];
-    for (a, b) in own.iter().zip(other) {
-        forth.extend([a.clone(), b.clone()]);
-        back.extend([b.clone(), a.clone()]);
-    }
-    let first = |y: Vec<Array>| y.into_iter().next().ok_or_else(super::few);
-    let (forth, back) = (
-        first(less.elementwise(&forth)?)?,
-        first(less.elementwise(&back)?)?,
-    );
-    let op = |op: Binary, a: &Array, b: &Array| apply(op, &[a, b]);
-    let not = |a: &Array| apply(Unary::Not, &[a]);
-    let end = number(n as i64, DType::I64);
-    let (real, other_real) = (
-        op(Binary::Lt, place, &end)?,
-        op(Binary::Lt, other_place, &end)?,
-    );
-    // Less among what there is; by place where neither is less; and nothing is less than what is not there.
-    let earlier = op(Binary::Lt, place, other_place)?;
-    let tie = op(
-        Binary::And,
-        &not(&op(Binary::Or, &forth, &back)?)?,
-        &earlier,
-    )?;
-    let among = op(Binary::Or, &forth, &tie)?;
-    let both = op(Binary::And, &real, &other_real)?;
-    let is_less = op(
-        Binary::Or,
-        &op(Binary::And, &both, &among)?,
-        &op(Binary::And, &real, &not(&other_real)?)?,
-    )?;
-    let greater = op(
-        Binary::Or,
-        &op(Binary::And, &both, &not(&among)?)?,
-        &op(Binary::And, &not(&real)?, &other_real)?,
-    )?;
-    // Without a partner a row meets itself: it stays, whichever it takes.
-    let stays = apply(SelectN, &[&upper, &not(&is_less)?, &not(&greater)?])?;
-    rows.iter()
-        .zip(&partners)
-        .map(|(a, b)| apply(SelectN, &[&stays, b, a]))
-        .collect()
 }
 
 impl Given<'_, '_, '_> {

@@ -736,6 +736,10 @@ impl<'t> Parser<'t> {
         self.operands(op)?;
         loop {
             match self.lexer.peek()? {
+                Token::Word("attributes") => {
+                    self.lexer.next()?;
+                    op.attrs.extend(self.dictionary(0)?);
+                }
                 Token::Word(w) => {
                     self.lexer.next()?;
                     self.sign(b'=')?;

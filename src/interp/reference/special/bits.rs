@@ -34,6 +34,10 @@ macro_rules! bits {
             fn reduce_precision(x: Self, exponent_bits: u8, mantissa_bits: u8) -> Self {
                 const EXPONENT: $word = ((1 << $exponent) - 1) << $mantissa;
                 let sign = x.to_bits() & (1 << ($mantissa + $exponent));
+                if x.is_nan() && mantissa_bits == 0 {
+                    // A NaN is what it is by its mantissa.
+                    return <$float>::INFINITY.copysign(x);
+                }
                 if x.is_nan() {
                     return x;
                 }

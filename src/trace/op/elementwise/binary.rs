@@ -66,7 +66,7 @@ impl Binary {
             Add | Sub | Mul | Div => Takes::Number,
             Rem => Takes::RealNumber,
             Max | Min => Takes::Anything,
-            Pow => Takes::Inexact,
+            Pow => Takes::Number,
             Atan2 | Igamma | Igammac | Nextafter | Complex => Takes::Float,
             And | Or | Xor => Takes::Bits,
             Mulhi | ShiftLeft | ShiftRightLogical | ShiftRightArithmetic => Takes::Integer,
