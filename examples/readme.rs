@@ -25,14 +25,8 @@ fn main() -> Result<()> {
     let loss = |layer: &nn::Linear, x: &Array| program(layer, x).square().sum(());
     let gradient = grad(quaxify(loss))(&lora, &x)?;
     for (path, g) in tree::leaves_with_paths(&gradient) {
-        println!(
-            "{path}: {}",
-            if g.is_symbolic_zero() {
-                "zero"
-            } else {
-                "an array"
-            }
-        );
+        let zero = g.is_symbolic_zero();
+        println!("{path}: {}", if zero { "zero" } else { "an array" });
     }
     Ok(())
 }

@@ -87,7 +87,7 @@ fn scan_prints_as_jax_does() {
     program.check().unwrap();
     insta::assert_snapshot!(program, @r"
     { lambda ; a:f32[3]. let
-        b:f32[] = reduce_max[axes=(0,) out_sharding=None] a
+        b:f32[] = reduce_max[axes=(0,)] a
         c:f32[] d:f32[3] = scan[
           jaxpr={ lambda ; e:f32[] f:f32[] g:f32[]. let
               h:f32[] = add f g
@@ -300,7 +300,7 @@ fn cond_and_while_print_as_jax_does() {
     program.check().unwrap();
     insta::assert_snapshot!(program, @r"
     { lambda ; a:f32[3]. let
-        b:f32[] = reduce_max[axes=(0,) out_sharding=None] a
+        b:f32[] = reduce_max[axes=(0,)] a
         c:bool[] = gt b 0.0:f32[]
         d:i32[] = convert_element_type[new_dtype=int32 weak_type=False] c
         e:f32[3] = cond[
@@ -313,7 +313,7 @@ fn cond_and_while_print_as_jax_does() {
           body_jaxpr={ lambda ; k:f32[3] l:f32[3]. let m:f32[3] = add l k in (m,) }
           body_nconsts=1
           cond_jaxpr={ lambda ; n:f32[3]. let
-              o:f32[] = reduce_max[axes=(0,) out_sharding=None] n
+              o:f32[] = reduce_max[axes=(0,)] n
               p:bool[] = lt o 3.0:f32[]
             in (p,) }
           cond_nconsts=0

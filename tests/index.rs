@@ -5,8 +5,7 @@ mod support;
 
 use quaxide::{
     array::{
-        Convolution, Dims, Ellipsis, Index, IntoIndex, NewAxis, Pads, Slice, linalg, one_hot,
-        sort_together,
+        Convolution, Dims, Ellipsis, Index, IntoIndex, NewAxis, Pads, Slice, linalg, sort_together,
     },
     op::{
         CumulativeKind, Gather, GatherDimensionNumbers, GatherScatterMode, Scatter,
@@ -503,7 +502,7 @@ fn elements_picked_by_position() {
         &golden,
         "one_hot",
         NEAR,
-        Arc::new(|x| Ok(vec![one_hot(&x[0], 4)])),
+        Arc::new(|x| Ok(vec![nn::one_hot(&x[0], 4, DType::F32)])),
     );
     check(
         &golden,

@@ -3,8 +3,7 @@
 use quaxide::{op, prelude::*, trace::bind, trace::bind_all};
 use std::collections::BTreeMap;
 
-fn golden() -> BTreeMap<String, String> {
-    let text = include_str!("golden/jaxprs.txt");
+fn golden(text: &str) -> BTreeMap<String, String> {
     let cases = text.split("== ").skip(1).filter_map(|c| c.split_once('\n'));
     cases
         .map(|(name, body)| (name.to_string(), body.trim_end_matches('\n').to_string()))
@@ -128,11 +127,44 @@ fn cases() -> Vec<Case> {
     ]
 }
 
+/// Functions of `jax.nn` and `jax.numpy`.
+fn functions() -> Vec<Case> {
+    vec![
+        one("relu", nn::relu),
+        one("relu6", nn::relu6),
+        one("silu", nn::silu),
+        one("sigmoid", nn::sigmoid),
+        one("softplus", nn::softplus),
+        one("log_sigmoid", nn::log_sigmoid),
+        one("soft_sign", nn::soft_sign),
+        one("gelu", nn::gelu),
+        one("celu", |x| nn::celu(x, 1.0)),
+        one("hard_silu", nn::hard_silu),
+        one("mish", nn::mish),
+        one("squareplus", |x| nn::squareplus(x, 4.0)),
+        one("elu", |x| nn::elu(x, 1.0)),
+        one("leaky_relu", |x| nn::leaky_relu(x, 0.01)),
+        one("dot", |x| x.dot(&x.t())),
+        one("matmul", |x| x.matmul(&x.t())),
+        one("einsum", |x| numpy::einsum("ij,kj->ik", &[x, x])),
+        one("tensordot", |x| numpy::tensordot(x, x, 2)),
+        one("inner", |x| numpy::inner(x, x)),
+        one("vdot", |x| numpy::vdot(x, x)),
+        one("power", |x| x.pow(3)),
+        one("mean", |x| x.mean(0)),
+        one("sum_int8", |x| x.astype(DType::I8).sum(())),
+    ]
+}
+
 #[test]
 fn programs_print_as_jax_prints_them() {
-    let golden = golden();
+    compare(cases(), include_str!("golden/jaxprs.txt"));
+    compare(functions(), include_str!("golden/functions_jaxprs.txt"));
+}
+
+fn compare(cases: Vec<Case>, text: &str) {
+    let golden = golden(text);
     let x = Array::ones([3, 4], DType::F32);
-    let cases = cases();
     assert_eq!(cases.len(), golden.len(), "every golden program has a case");
     let mut wrong = vec![];
     for (name, f) in cases {

@@ -128,6 +128,45 @@ impl DType {
         }
     }
 
+    /// The floating-point type that functions such as `sin` compute integers of this type in: `f64` for those of 64 bits, else
+    /// `f32`; a floating-point or complex type is its own.
+    pub fn to_inexact(self) -> DType {
+        match self {
+            I64 | U64 => F64,
+            d if d.is_inexact() => d,
+            _ => F32,
+        }
+    }
+
+    /// The lowest and the highest finite number of a floating-point or integer type.
+    pub(crate) fn finite_range(self) -> (f64, f64) {
+        let most = match self {
+            F16 => f64::from(f16::MAX),
+            BF16 => f64::from(bf16::MAX),
+            F32 | C64 => f64::from(f32::MAX),
+            F64 | C128 => f64::MAX,
+            Bool => return (0.0, 1.0),
+            d => {
+                let bits = 8 * d.size() as i32;
+                return if d.is_unsigned() {
+                    (0.0, 2f64.powi(bits) - 1.0)
+                } else {
+                    (-2f64.powi(bits - 1), 2f64.powi(bits - 1) - 1.0)
+                };
+            }
+        };
+        (-most, most)
+    }
+
+    /// The type that sums of this type have: at least 32 bits for integers, `i32` for `bool`; a float is its own.
+    pub(crate) fn of_sums(self) -> DType {
+        match self {
+            Bool | I8 | I16 => I32,
+            U8 | U16 => U32,
+            d => d,
+        }
+    }
+
     /// The name that jaxprs print: `f32`, `i64`, `bool`, `c64`.
     pub fn short_name(self) -> &'static str {
         match self {
@@ -289,7 +328,7 @@ fn node((dtype, weak): (DType, bool)) -> usize {
     }
 }
 
-/// The join of two types, each with its weakness; the result is weak where both are.
+/// The join of two types, each with its weakness; the result is weak where both are, or where they meet in no type of their own.
 pub fn promote_types(a: (DType, bool), b: (DType, bool)) -> (DType, bool) {
     if a.0 == b.0 {
         return (a.0, a.1 && b.1);
@@ -301,14 +340,9 @@ pub fn promote_types(a: (DType, bool), b: (DType, bool)) -> (DType, bool) {
         .unwrap_or(C128 as usize);
     match least {
         WEAK_INT => (wider(a.0, b.0, Kind::Int), true),
-        WEAK_FLOAT => (
-            wider(a.0, b.0, Kind::Float),
-            a.1 && b.1 || weak_result(a, b),
-        ),
-        WEAK_COMPLEX => (
-            wider(a.0, b.0, Kind::Complex),
-            a.1 && b.1 || weak_result(a, b),
-        ),
+        // Weakly typed even where neither operand is, as `i8` with `u64`.
+        WEAK_FLOAT => (wider(a.0, b.0, Kind::Float), true),
+        WEAK_COMPLEX => (wider(a.0, b.0, Kind::Complex), true),
         strong => (DType::ALL.get(strong).copied().unwrap_or(C128), false),
     }
 }
@@ -321,11 +355,6 @@ fn wider(a: DType, b: DType, kind: Kind) -> DType {
         (false, true) => b,
         (false, false) => DType::default_of(kind),
     }
-}
-
-// `i64 + weak float` is weakly typed in JAX although the integer is not.
-fn weak_result(a: (DType, bool), b: (DType, bool)) -> bool {
-    a.1 || b.1
 }
 
 /// One number of any kind: a Rust literal in an operator, a literal of a jaxpr, a fill value.

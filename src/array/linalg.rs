@@ -341,3 +341,9 @@ pub fn matrix_transpose(x: &Array) -> Array {
         Ok(transposed(x))
     })
 }
+
+/// The root of the sum of squares of all elements.
+#[track_caller]
+pub fn norm(x: &Array) -> Array {
+    crate::array::numpy::norm(&x.inexact(), ())
+}

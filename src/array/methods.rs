@@ -19,6 +19,10 @@ use crate::{
 pub trait IntoAxes {
     /// The axes of an array of `ndim`, ascending. An error for one that does not exist or is named twice.
     fn axes(&self, ndim: usize) -> Result<Dims>;
+    /// Is none named, which means all?
+    fn unnamed(&self) -> bool {
+        false
+    }
 }
 
 /// Axis `i` of `ndim`, counted from the end if negative.
@@ -49,6 +53,9 @@ fn normalise(axes: impl Iterator<Item = i128>, ndim: usize) -> Result<Dims> {
 impl IntoAxes for () {
     fn axes(&self, ndim: usize) -> Result<Dims> {
         Ok((0..ndim).collect())
+    }
+    fn unnamed(&self) -> bool {
+        true
     }
 }
 macro_rules! into_axes {
@@ -85,6 +92,9 @@ impl<T: IntoAxes> IntoAxes for &T {
     fn axes(&self, ndim: usize) -> Result<Dims> {
         (*self).axes(ndim)
     }
+    fn unnamed(&self) -> bool {
+        (*self).unnamed()
+    }
 }
 
 macro_rules! unary_methods {
@@ -113,20 +123,12 @@ macro_rules! float_methods {
 unary_methods! {
     /// −1, 0 or 1; of a complex number, the number divided by its absolute value.
     sign = Unary::Sign;
-    /// The absolute value; real for complex numbers.
-    abs = Unary::Abs;
-    /// The square.
-    square = Unary::Square;
     /// The number of bits that are one, of integers.
     population_count = Unary::PopulationCount;
     /// The number of leading bits that are zero, of integers.
     clz = Unary::Clz;
 }
 float_methods! {
-    /// The largest integer that is not larger.
-    floor = Unary::Floor;
-    /// The smallest integer that is not smaller.
-    ceil = Unary::Ceil;
     /// The exponential function.
     exp = Unary::Exp;
     /// 2 to the power of each element.
@@ -205,6 +207,28 @@ binary_methods! {
     eq = Binary::Eq;
     /// Not equal?
     ne = Binary::Ne;
+}
+
+macro_rules! order_methods {
+    ($($(#[$doc:meta])* $name:ident = $op:expr;)*) => {
+        impl Array {$(
+            $(#[$doc])*
+            /// Complex numbers compare by real, then imaginary part.
+            #[track_caller]
+            pub fn $name(&self, other: impl Operand) -> Array {
+                let other = other.operand(self);
+                let complex = |x: &Array| x.dtype().is_ok_and(DType::is_complex);
+                if complex(self) || complex(&other) {
+                    let (x, y) = (self, &*other);
+                    let tie = x.real().eq(y.real());
+                    return tie.select(x.imag().$name(y.imag()), x.real().$name(y.real()));
+                }
+                broadcasting($op, self, &other)
+            }
+        )*}
+    };
+}
+order_methods! {
     /// Less?
     lt = Binary::Lt;
     /// Less or equal?
@@ -213,16 +237,17 @@ binary_methods! {
     gt = Binary::Gt;
     /// Greater or equal?
     ge = Binary::Ge;
-    /// The angle of the point (`other`, `self`), in radians.
-    arctan2 = Binary::Atan2;
 }
 
 impl Array {
     /// The array as floats, if it is not float or complex already.
     #[track_caller]
     pub(crate) fn inexact(&self) -> Array {
-        match self.aval() {
-            Ok(a) if !a.dtype.is_inexact() => self.convert_weak(DType::F32, a.weak_type),
+        match self.dtype() {
+            Ok(d) if !d.is_inexact() => match self.aval() {
+                Ok(a) => self.convert_weak(d.to_inexact(), a.weak_type),
+                Err(e) => Array::error(e),
+            },
             _ => self.clone(),
         }
     }
@@ -236,9 +261,15 @@ impl Array {
     /// `self` to the power of `other`.
     #[track_caller]
     pub fn pow(&self, other: impl Operand) -> Array {
-        let other = other.operand(self);
-        let (x, y) = (self.inexact(), other.inexact());
-        broadcasting(Binary::Pow, &x, &y)
+        // Beside `bool` a number keeps its kind: an integer is a fixed exponent.
+        let fixed = other.operand(&Array::scalar(false));
+        if fixed
+            .aval_ref()
+            .is_some_and(|a| a.weak_type && a.dtype.is_integer())
+        {
+            return super::numpy::power(self, &fixed);
+        }
+        super::numpy::power(self, &other.operand(self))
     }
 
     /// `self` to the power of an integer.
@@ -384,8 +415,9 @@ impl Array {
     #[track_caller]
     pub(crate) fn reduce(&self, reducer: Reducer, axes: impl IntoAxes) -> Array {
         match axes.axes(self.ndim()) {
-            Ok(axes) if axes.is_empty() => self.clone(),
-            Ok(axes) => bind(Reduce { reducer, axes }, &[self]),
+            // Results of reductions are strongly typed.
+            Ok(axes) if axes.is_empty() => self.strong(),
+            Ok(axes) => bind(Reduce { reducer, axes }, &[&self.strong()]),
             Err(e) => fail(self.err().cloned().unwrap_or(e)),
         }
     }
@@ -434,7 +466,15 @@ impl Array {
 
     fn countable(&self) -> Array {
         match self.dtype() {
-            Ok(DType::Bool) => self.convert(DType::I32),
+            Ok(d) if d.of_sums() != d => self.convert(d.of_sums()),
+            _ => self.clone(),
+        }
+    }
+
+    /// The array with an element type that gives way to no other.
+    pub(crate) fn strong(&self) -> Array {
+        match self.aval_ref() {
+            Some(a) if a.weak_type => self.convert_weak(a.dtype, false),
             _ => self.clone(),
         }
     }
@@ -444,6 +484,22 @@ impl Array {
     pub fn dot_general(&self, other: &Array, dimensions: DotGeneral) -> Array {
         match promoted(self, other) {
             Ok((x, y)) => bind(dimensions, &[&x, &y]),
+            Err(e) => fail(e),
+        }
+    }
+
+    /// The contraction as `jnp` makes it: the operands promote, and the result is asked for in their joint type.
+    #[track_caller]
+    pub(crate) fn product(&self, other: &Array, dimensions: DotGeneral) -> Array {
+        match promoted(self, other) {
+            Ok((x, y)) => {
+                let preferred_element_type = x.dtype().ok();
+                let dimensions = DotGeneral {
+                    preferred_element_type,
+                    ..dimensions
+                };
+                bind(dimensions, &[&x, &y])
+            }
             Err(e) => fail(e),
         }
     }
@@ -458,11 +514,12 @@ impl Array {
     #[track_caller]
     pub fn dot(&self, other: &Array) -> Array {
         let (n, m) = (self.ndim(), other.ndim());
-        if n == 0 || m == 0 {
-            return self * other;
-        }
-        let dims = DotGeneral::new(([n - 1], [m.saturating_sub(2)]), ((), ()));
-        self.dot_general(other, dims)
+        let dims = if n == 0 || m == 0 {
+            DotGeneral::default()
+        } else {
+            DotGeneral::new(([n - 1], [m.saturating_sub(2)]), ((), ()))
+        };
+        self.product(other, dims)
     }
 
     /// The matrix product, with leading axes broadcast as batch axes: `jnp.matmul`.
@@ -514,14 +571,11 @@ impl Array {
         if n == 1 {
             let y = spread(&y, &b);
             let dims = DotGeneral::new(([0], [k]), ((), ()));
-            return bind(dims, &[&x, &y]);
+            return x.product(&y, dims);
         }
         let (x, y) = (spread(&x, &a), spread(&y, &b));
         let all: Dims = (0..k).collect();
-        bind(
-            DotGeneral::new(([k + 1], [k]), (all.clone(), all)),
-            &[&x, &y],
-        )
+        x.product(&y, DotGeneral::new(([k + 1], [k]), (all.clone(), all)))
     }
 
     /// Axes of size 1 put in where `axes` says (places in the result).
@@ -554,7 +608,7 @@ impl Array {
 }
 
 /// Two operands in their joint element type.
-pub(super) fn promoted(x: &Array, y: &Array) -> Result<(Array, Array)> {
+pub(crate) fn promoted(x: &Array, y: &Array) -> Result<(Array, Array)> {
     let (a, b) = (x.aval()?, y.aval()?);
     if a.dtype == b.dtype {
         return Ok((x.clone(), y.clone()));

@@ -23,9 +23,12 @@ pub use dtype::{DType, Element, Kind, Scalar, promote_types};
 pub use index::{At, Ellipsis, Index, IndexPart, IntoIndex, NewAxis, Slice};
 pub use methods::IntoAxes;
 pub(crate) use methods::normalise_axis;
+pub(crate) use methods::promoted;
 pub use operators::Operand;
-pub(crate) use operators::{attempt, broadcast_shapes, broadcasting, fail};
-pub use selection::{one_hot, one_hot_as};
+pub(crate) use operators::{
+    attempt, broadcast_shapes, broadcasting, fail, harmonise, inexact_together, of_floats,
+    of_numbers, promoted_strictly,
+};
 pub use sorting::sort_together;
 pub(crate) use value::DynValue;
 

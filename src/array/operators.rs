@@ -216,17 +216,93 @@ pub(crate) fn broadcasting(op: Binary, a: &Array, b: &Array) -> Array {
     }
 }
 
-/// The arithmetic operators. Division of integers gives floats, as `/` does in NumPy.
+/// The element type, and weakness, that operands meet in.
+fn joint_type(x: &[&Array]) -> Result<(DType, bool)> {
+    let mut joint = None;
+    for x in x {
+        let a = x.aval()?;
+        let own = (a.dtype, a.weak_type);
+        joint = Some(joint.map_or(own, |j| promote_types(j, own)));
+    }
+    Ok(joint.unwrap_or((DType::F32, true)))
+}
+
+/// The operands in an element type: those that have another are converted.
+fn all_as(x: &[&Array], (dtype, weak): (DType, bool)) -> Vec<Array> {
+    x.iter()
+        .map(|x| match x.aval() {
+            Ok(a) if a.dtype == dtype && (weak || !a.weak_type) => (*x).clone(),
+            _ => x.convert_weak(dtype, weak),
+        })
+        .collect()
+}
+
+/// The operands in the floating-point type that they meet in. An error if one is in the error state.
+pub(crate) fn inexact_together(x: &[&Array]) -> Result<Vec<Array>> {
+    let (dtype, weak) = joint_type(x)?;
+    Ok(all_as(x, (dtype.to_inexact(), weak)))
+}
+
+/// The operands in the type that they meet in, weakness included.
+pub(crate) fn promoted_strictly(x: &[&Array]) -> Result<Vec<Array>> {
+    Ok(all_as(x, joint_type(x)?))
+}
+
+/// A primitive of floats on operands that broadcast and promote; integers become floats first.
+#[track_caller]
+pub(crate) fn of_floats(op: impl Into<Op>, x: &[&Array]) -> Array {
+    let op = op.into();
+    attempt(|| {
+        let x = inexact_together(x)?;
+        let x = harmonise(op.name(), &x.iter().collect::<Vec<_>>(), true)?;
+        Ok(bind(op, &x.iter().collect::<Vec<_>>()))
+    })
+}
+
+/// A primitive of numbers on operands that broadcast and promote; `bool` becomes `i32` first.
+#[track_caller]
+pub(crate) fn of_numbers(op: Binary, x: &Array, y: &Array) -> Array {
+    match (x.dtype(), y.dtype()) {
+        (Ok(DType::Bool), Ok(DType::Bool)) => broadcasting(
+            op,
+            &x.convert_weak(DType::I32, false),
+            &y.convert_weak(DType::I32, false),
+        ),
+        _ => broadcasting(op, x, y),
+    }
+}
+
+/// The arithmetic operators. Division of integers gives floats, as `/` does in NumPy; sums and products of `bool` are its "or" and
+/// "and"; shifts of `bool` are those of integers.
 #[track_caller]
 fn arithmetic(op: Binary, a: &Array, b: &Array) -> Array {
-    let exact = |x: &Array| x.aval().ok().filter(|v| !v.dtype.is_inexact());
-    if op == Binary::Div
-        && let (Some(x), Some(y)) = (exact(a), exact(b))
-    {
-        let float = |x: &Array, v: Aval| x.convert_weak(DType::F32, v.weak_type);
-        return broadcasting(op, &float(a, x), &float(b, y));
+    let exact = |x: &Array| x.dtype().ok().filter(|d| !d.is_inexact());
+    match op {
+        Binary::Div if exact(a).is_some() && exact(b).is_some() => of_floats(op, &[a, b]),
+        Binary::Add | Binary::Mul
+            if matches!((a.dtype(), b.dtype()), (Ok(DType::Bool), Ok(DType::Bool))) =>
+        {
+            let logical = if op == Binary::Add {
+                Binary::Or
+            } else {
+                Binary::And
+            };
+            broadcasting(logical, a, b)
+        }
+        Binary::ShiftLeft | Binary::ShiftRightArithmetic => {
+            let unsigned = match joint_type(&[a, b]) {
+                Ok((d, _)) => d.is_unsigned(),
+                Err(_) => false,
+            };
+            match op {
+                Binary::ShiftRightArithmetic if unsigned => {
+                    broadcasting(Binary::ShiftRightLogical, a, b)
+                }
+                _ => of_numbers(op, a, b),
+            }
+        }
+        _ => broadcasting(op, a, b),
     }
-    broadcasting(op, a, b)
 }
 
 macro_rules! binary_operators {
@@ -294,6 +370,7 @@ binary_operators! {
     BitOr bitor Binary::Or;
     BitXor bitxor Binary::Xor;
     Shl shl Binary::ShiftLeft;
+    Shr shr Binary::ShiftRightArithmetic;
 }
 
 macro_rules! unary_operators {

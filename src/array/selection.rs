@@ -1,4 +1,4 @@
-//! Elements picked by position or by condition, as `jax.numpy` names it: `take`, `nonzero`, `unique`, `bincount`, `one_hot`.
+//! Elements picked by position or by condition, as `jax.numpy` names it: `take`, `nonzero`, `unique`, `bincount`.
 
 use super::{
     Array, DType, Dims, IntoDims, Scalar, broadcast_shapes, normalise_axis,
@@ -344,33 +344,4 @@ fn unique(x: &Array, size: Option<usize>) -> Result<Array> {
     }
     let (at, there) = first_true(&new, size);
     Ok(rows(&sorted, &there.select(&at, 0), 0))
-}
-
-/// For each integer the unit vector of length `n` that it numbers, along a new last axis, as `f32`: `jax.nn.one_hot`. Integers
-/// outside give zeros.
-///
-/// ```
-/// use quaxide::{array::one_hot, prelude::*};
-/// let y = one_hot(&Array::from([2i32, 0]), 3);
-/// assert_eq!(y.to_vec::<f32>().unwrap(), [0.0, 0.0, 1.0, 1.0, 0.0, 0.0]);
-/// ```
-#[track_caller]
-pub fn one_hot(x: &Array, n: usize) -> Array {
-    one_hot_as(x, n, DType::F32)
-}
-
-/// As [`one_hot`], in an element type of one's choice.
-#[track_caller]
-pub fn one_hot_as(x: &Array, n: usize, dtype: DType) -> Array {
-    attempt(|| {
-        x.aval().map(|a| {
-            let mut wide = a.shape.clone();
-            wide.push(1);
-            let x = x.broadcast_in_dim(wide, (0..a.ndim()).collect::<Dims>());
-            let mut shape = Dims::from_elem(1, a.ndim());
-            shape.push(n);
-            let numbers = Array::iota(shape, a.ndim(), a.dtype);
-            x.eq(&numbers).astype(dtype)
-        })
-    })
 }

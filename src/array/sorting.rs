@@ -1,14 +1,14 @@
-//! Order and running reductions, as `jax.numpy` names them: `sort`, `argsort`, `top_k`, `quantile`, `searchsorted`, `cumsum`.
+//! Order and running reductions, as `jax.numpy` names them: `sort`, `argsort`, `top_k`, `searchsorted`, `cumsum`.
 
 use super::{
-    Array, Aval, DType, Dims, IntoAxes, Operand, normalise_axis,
+    Array, Aval, DType, normalise_axis,
     operators::{attempt, fail},
 };
 use crate::{
     error::{Error, Result},
     trace::{
         bind, bind_all, here,
-        op::{Binary, Cumulative, CumulativeKind, Reduce, Reducer, Sort, TopK, remaining, rows},
+        op::{Binary, Cumulative, CumulativeKind, Sort, TopK, rows},
         with_location,
     },
 };
@@ -59,7 +59,7 @@ impl Array {
                 self.astype(DType::I32)
             }
             Ok(d) if kind == CumulativeKind::LogSumExp && !d.is_inexact() => self.inexact(),
-            Ok(_) => self.clone(),
+            Ok(_) => self.strong(),
             Err(e) => return Array::error(e),
         };
         attempt(|| {
@@ -140,40 +140,6 @@ impl Array {
         }
     }
 
-    /// The median over axes: the mean of the two middle elements where their number is even; NaN where one element is.
-    ///
-    /// ```
-    /// use quaxide::prelude::*;
-    /// assert_eq!(Array::from([4f32, 1., 3., 2.]).median(()).item::<f32>().unwrap(), 2.5);
-    /// ```
-    #[track_caller]
-    pub fn median(&self, axes: impl IntoAxes) -> Array {
-        self.quantile(0.5, axes)
-    }
-
-    /// The elements below which a share `q` of all lies, with linear interpolation, over axes: `jnp.quantile`. The axes of `q`, if
-    /// it has some, come first in the result. Floats; NaN where one element is.
-    ///
-    /// ```
-    /// use quaxide::prelude::*;
-    /// let x = Array::from([0f32, 1., 2., 3., 4.]);
-    /// assert_eq!(x.quantile(0.25, ()).item::<f32>().unwrap(), 1.0);
-    /// ```
-    #[track_caller]
-    pub fn quantile(&self, q: impl Operand, axes: impl IntoAxes) -> Array {
-        let x = self.inexact();
-        let q = q.operand(&x).into_owned();
-        attempt(|| quantile(&x, &q, axes))
-    }
-
-    /// As [`Array::quantile`], with shares in per cent.
-    #[track_caller]
-    pub fn percentile(&self, q: impl Operand, axes: impl IntoAxes) -> Array {
-        let x = self.inexact();
-        let q = q.operand(&x).into_owned() / 100.0;
-        attempt(|| quantile(&x, &q, axes))
-    }
-
     /// Where each of `values` would have to stand in this ascending array of one axis: before equal elements, or after them if
     /// `right`. `i32`.
     ///
@@ -188,59 +154,6 @@ impl Array {
     pub fn searchsorted(&self, values: &Array, right: bool) -> Array {
         attempt(|| searchsorted(self, values, right))
     }
-}
-
-fn quantile(x: &Array, q: &Array, axes: impl IntoAxes) -> Result<Array> {
-    let (a, b) = (x.aval()?, q.aval()?);
-    if !a.dtype.is_float() {
-        return Err(Error::dtype(format!(
-            "quantile of {a}: complex numbers have no order"
-        )));
-    }
-    let axes = axes.axes(a.ndim())?;
-    let kept = remaining(a.ndim(), &axes, &[]);
-    let n: usize = axes.iter().filter_map(|i| a.shape.get(*i)).product();
-    if n == 0 {
-        return Err(Error::argument(format!(
-            "quantile of {a}: there are no elements"
-        )));
-    }
-    // The axes that go are one, the last.
-    let order: Dims = kept.iter().chain(&axes).copied().collect();
-    let mut shape: Dims = kept
-        .iter()
-        .filter_map(|i| a.shape.get(*i).copied())
-        .collect();
-    let rest = shape.clone();
-    shape.push(n);
-    let last = kept.len();
-    let lanes = x.transpose(order).reshape(&shape);
-    let missing = Reduce {
-        reducer: Reducer::Or,
-        axes: Dims::from_slice(&[last]),
-    };
-    let missing = bind(missing, &[&lanes.ne(&lanes)]);
-    let sorted = lanes.sort(-1);
-    // Places are `q · (n − 1)`; between two elements the result runs linearly.
-    let place = q.astype(a.dtype).reshape([b.size()]) * ((n - 1) as f64);
-    let low = place.floor();
-    let weight = &place - &low;
-    let index = |v: &Array| v.maximum(0.0).minimum((n - 1) as f64).astype(DType::I32);
-    let (below, above) = (
-        rows(&sorted, &index(&low), last),
-        rows(&sorted, &index(&place.ceil()), last),
-    );
-    let weight = weight.broadcast_in_dim(below.shape(), [last]);
-    let y = &below + &((&above - &below) * weight);
-    // Equal infinities have no difference.
-    let y = below.eq(&above).select(&below, &y);
-    let missing = missing.broadcast_in_dim(y.shape(), (0..last).collect::<Dims>());
-    let y = missing.select(f64::NAN, &y);
-    // The axes of `q` first.
-    let order: Dims = std::iter::once(last).chain(0..last).collect();
-    let mut shape = b.shape.clone();
-    shape.extend(rest);
-    Ok(y.transpose(order).reshape(shape))
 }
 
 /// By halving: after k steps, the place is known up to n / 2ᵏ.

@@ -1,24 +1,7 @@
 //! Special functions of several numbers, as `jax.scipy.special` has them.
 
-use super::{
-    Array, Operand,
-    operators::{fail, harmonise},
-};
-use crate::trace::{
-    bind,
-    op::{Binary, Op, Special},
-};
-
-/// An elementwise function of floats that broadcast and promote; integers become `f32` first.
-#[track_caller]
-fn floats(op: impl Into<Op>, x: &[&Array]) -> Array {
-    let op = op.into();
-    let x: Vec<Array> = x.iter().map(|x| x.inexact()).collect();
-    match harmonise(op.name(), &x.iter().collect::<Vec<_>>(), true) {
-        Ok(x) => bind(op, &x.iter().collect::<Vec<_>>()),
-        Err(e) => fail(x.iter().find_map(|x| x.err()).cloned().unwrap_or(e)),
-    }
-}
+use super::{Array, Operand, operators::of_floats};
+use crate::trace::op::{Binary, Special};
 
 impl Array {
     /// The regularised lower incomplete gamma function `P(self, x)`: `jax.scipy.special.gammainc`.
@@ -30,19 +13,19 @@ impl Array {
     /// ```
     #[track_caller]
     pub fn igamma(&self, x: impl Operand) -> Array {
-        floats(Binary::Igamma, &[self, &x.operand(self)])
+        of_floats(Binary::Igamma, &[self, &x.operand(self)])
     }
 
     /// The regularised upper incomplete gamma function `Q(self, x) = 1 − P(self, x)`: `jax.scipy.special.gammaincc`.
     #[track_caller]
     pub fn igammac(&self, x: impl Operand) -> Array {
-        floats(Binary::Igammac, &[self, &x.operand(self)])
+        of_floats(Binary::Igammac, &[self, &x.operand(self)])
     }
 
     /// The Hurwitz zeta function `ζ(self, q)`, for exponents above 1.
     #[track_caller]
     pub fn zeta(&self, q: impl Operand) -> Array {
-        floats(Special::Zeta, &[self, &q.operand(self)])
+        of_floats(Special::Zeta, &[self, &q.operand(self)])
     }
 
     /// The `n`-th derivative of [`Array::digamma`] at the elements; NaN unless `n` is a natural number.
@@ -54,7 +37,7 @@ impl Array {
     /// ```
     #[track_caller]
     pub fn polygamma(&self, n: impl Operand) -> Array {
-        floats(Special::Polygamma, &[&n.operand(self), self])
+        of_floats(Special::Polygamma, &[&n.operand(self), self])
     }
 
     /// The regularised incomplete beta function `Iₓ(a, b)` at the elements `x`: `jax.scipy.special.betainc(a, b, x)`.
@@ -67,6 +50,6 @@ impl Array {
     #[track_caller]
     pub fn betainc(&self, a: impl Operand, b: impl Operand) -> Array {
         let (a, b) = (a.operand(self), b.operand(self));
-        floats(Special::RegularizedIncompleteBeta, &[&a, &b, self])
+        of_floats(Special::RegularizedIncompleteBeta, &[&a, &b, self])
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{attempt, log_sigmoid, log_softmax};
 use crate::{
-    array::{Array, DType, Operand, one_hot_as},
+    array::{Array, DType, Operand},
     error::Error,
 };
 
@@ -34,12 +34,12 @@ pub fn softmax_cross_entropy_with_integer_labels(logits: &Array, labels: &Array)
                 "cross entropy: logits [.., classes] and labels [..], found {x} and {y}"
             )));
         }
-        let right = one_hot_as(labels, *classes, DType::Bool)
+        let right = super::one_hot(labels, *classes, DType::Bool)
             .select(logits, 0.0)
             .sum(-1);
         let known = labels.ge(0) & labels.lt(*classes);
         let right = known.select(right, f64::NAN);
-        Ok(logits.logsumexp(-1) - right)
+        Ok(super::logsumexp(&logits, -1) - right)
     })
 }
 

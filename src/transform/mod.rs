@@ -8,6 +8,7 @@ mod derivative;
 mod function;
 mod jit;
 pub(crate) mod jvp;
+pub(crate) mod named;
 pub(crate) mod partial_eval;
 mod run;
 mod solve;

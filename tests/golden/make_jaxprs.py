@@ -1,4 +1,5 @@
-"""Writes jaxprs.txt: what jax.make_jaxpr prints for the lax-level functions of tests/jaxpr_text.rs.
+"""Writes jaxprs.txt and functions_jaxprs.txt: what jax.make_jaxpr prints for the lax-level functions, and for those of jax.nn and
+jax.numpy, of tests/jaxpr_text.rs.
 
 Run with the pinned JAX: pip install jax==0.10.2; python make_jaxprs.py
 """
@@ -61,8 +62,38 @@ CASES = {
     "jit": lambda x: jax.jit(lambda y: lax.sin(y) + x)(x),
 }
 
+FUNCTIONS = {
+    "relu": jax.nn.relu,
+    "relu6": jax.nn.relu6,
+    "silu": jax.nn.silu,
+    "sigmoid": jax.nn.sigmoid,
+    "softplus": jax.nn.softplus,
+    "log_sigmoid": jax.nn.log_sigmoid,
+    "soft_sign": jax.nn.soft_sign,
+    "gelu": jax.nn.gelu,
+    "celu": jax.nn.celu,
+    "hard_silu": jax.nn.hard_silu,
+    "mish": jax.nn.mish,
+    "squareplus": jax.nn.squareplus,
+    "elu": jax.nn.elu,
+    "leaky_relu": jax.nn.leaky_relu,
+    "dot": lambda x: jnp.dot(x, x.T),
+    "matmul": lambda x: x @ x.T,
+    "einsum": lambda x: jnp.einsum("ij,kj->ik", x, x),
+    "tensordot": lambda x: jnp.tensordot(x, x, 2),
+    "inner": lambda x: jnp.inner(x, x),
+    "vdot": lambda x: jnp.vdot(x, x),
+    "power": lambda x: x**3,
+    "mean": lambda x: jnp.mean(x, 0),
+    "sum_int8": lambda x: jnp.sum(lax.convert_element_type(x, jnp.int8)),
+}
+
 path = os.path.join(os.path.dirname(__file__), "jaxprs.txt")
 with open(path, "w") as f:
     for name, function in CASES.items():
         f.write(f"== {name}\n{jax.make_jaxpr(function)(X)}\n")
-print(len(CASES), "programs")
+path = os.path.join(os.path.dirname(__file__), "functions_jaxprs.txt")
+with open(path, "w") as f:
+    for name, function in FUNCTIONS.items():
+        f.write(f"== {name}\n{jax.make_jaxpr(function)(X)}\n")
+print(len(CASES) + len(FUNCTIONS), "programs")

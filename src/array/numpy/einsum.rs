@@ -190,32 +190,7 @@ fn contract(left: Named, right: Named, keep: &[char]) -> Result<Named> {
         .chain(own(&xn))
         .chain(own(&yn))
         .collect();
-    Ok((x.dot_general(&y, dims).ok()?.clone(), names))
-}
-
-/// Every product of an element of `x` and one of `y`.
-#[track_caller]
-pub fn outer(x: &Array, y: &Array) -> Array {
-    x.ravel()
-        .dot_general(&y.ravel(), DotGeneral::new(((), ()), ((), ())))
-}
-
-/// The sum over pairs of axes: the last `n` of `x` with the first `n` of `y`.
-#[track_caller]
-pub fn tensordot(x: &Array, y: &Array, n: usize) -> Array {
-    let Some(first) = x.ndim().checked_sub(n) else {
-        return attempt(|| {
-            Err(Error::argument(format!(
-                "tensordot over {n} axes of an array of {}",
-                x.ndim()
-            )))
-        });
-    };
-    let lhs: Dims = (first..x.ndim()).collect();
-    x.dot_general(
-        y,
-        DotGeneral::new((lhs, (0..n).collect::<Dims>()), ((), ())),
-    )
+    Ok((x.product(&y, dims).ok()?.clone(), names))
 }
 
 /// The norm of an array's elements over axes: the root of the sum of squares.

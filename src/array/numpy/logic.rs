@@ -1,11 +1,8 @@
 //! Elementwise functions that are made of others.
 
 use crate::{
-    array::{Array, Operand},
-    trace::{
-        bind,
-        op::{Clamp, Unary},
-    },
+    array::{Array, DType, Operand, attempt, broadcast_shapes, promoted},
+    trace::{bind, op::Unary},
 };
 
 impl Array {
@@ -35,52 +32,122 @@ impl Array {
     #[track_caller]
     pub fn clip(&self, low: impl Operand, high: impl Operand) -> Array {
         let (low, high) = (low.operand(self), high.operand(self));
-        if low.ndim() == 0
-            && high.ndim() == 0
-            && low.dtype().ok() == self.dtype().ok()
-            && high.dtype().ok() == self.dtype().ok()
-        {
-            return bind(Clamp, &[&low, self, &high]);
+        low.maximum(self).minimum(&*high)
+    }
+
+    /// Is each element +∞?
+    #[track_caller]
+    pub fn isposinf(&self) -> Array {
+        self.eq(f64::INFINITY)
+    }
+
+    /// Is each element −∞?
+    #[track_caller]
+    pub fn isneginf(&self) -> Array {
+        self.eq(f64::NEG_INFINITY)
+    }
+
+    /// Is the imaginary part of each element zero?
+    #[track_caller]
+    pub fn isreal(&self) -> Array {
+        self.imag().eq(0)
+    }
+
+    /// Has each element an imaginary part?
+    #[track_caller]
+    pub fn iscomplex(&self) -> Array {
+        self.imag().ne(0)
+    }
+
+    /// The elements as truth values: is each not zero?
+    #[track_caller]
+    pub(crate) fn truth(&self) -> Array {
+        match self.dtype() {
+            Ok(DType::Bool) | Err(_) => self.clone(),
+            Ok(_) => self.ne(0),
         }
-        self.maximum(&*low).minimum(&*high)
     }
 
-    /// The quotient rounded down.
+    /// Are both true (not zero)?
     #[track_caller]
-    pub fn floor_divide(&self, other: impl Operand) -> Array {
-        let other = other.operand(self).into_owned();
-        let exact = |x: &Array| x.dtype().is_ok_and(|d| !d.is_inexact());
-        if exact(self) && exact(&other) {
-            let q = crate::array::broadcasting(crate::trace::op::Binary::Div, self, &other);
-            let r = self % &other;
-            let adjust = r.ne(0) & (r.lt(0) ^ other.lt(0));
-            return adjust.select(&q - 1, &q);
-        }
-        (self / other).floor()
+    pub fn logical_and(&self, other: impl Operand) -> Array {
+        self.truth() & other.operand(self).truth()
     }
 
-    /// The remainder with the divisor's sign, as Python's `%`.
+    /// Is one of them true (not zero)?
     #[track_caller]
-    pub fn modulo(&self, other: impl Operand) -> Array {
-        let other = other.operand(self).into_owned();
-        let r = self % &other;
-        let adjust = r.ne(0) & (r.lt(0) ^ other.lt(0));
-        adjust.select(&r + &other, &r)
+    pub fn logical_or(&self, other: impl Operand) -> Array {
+        self.truth() | other.operand(self).truth()
     }
 
-    /// `log(exp(x) + exp(y))` without overflow.
+    /// Is just one of them true (not zero)?
     #[track_caller]
-    pub fn logaddexp(&self, other: impl Operand) -> Array {
-        let other = other.operand(self).into_owned();
-        let top = self.maximum(&other);
-        let gap = -(self - &other).abs();
-        // Equal infinities have no difference.
-        gap.is_nan().select(self + &other, top + gap.exp().log1p())
+    pub fn logical_xor(&self, other: impl Operand) -> Array {
+        self.truth() ^ other.operand(self).truth()
     }
 
-    /// `sqrt(x² + y²)`.
+    /// Is each false (zero)?
     #[track_caller]
-    pub fn hypot(&self, other: impl Operand) -> Array {
-        (self.square() + other.operand(self).square()).sqrt()
+    pub fn logical_not(&self) -> Array {
+        !self.truth()
+    }
+
+    /// Is each within `atol + rtol·|other|` of the other's? `jnp.isclose`, whose defaults are 10⁻⁵ and 10⁻⁸. Equal infinities are
+    /// close; NaN is close to nothing, unless `equal_nan` and the other is NaN too.
+    ///
+    /// ```
+    /// use quaxide::prelude::*;
+    /// let x = Array::from([1f32, f32::NAN]);
+    /// assert_eq!(x.isclose(&(&x + 1e-7), 1e-5, 1e-8, false).to_vec::<bool>().unwrap(), [true, false]);
+    /// ```
+    #[track_caller]
+    pub fn isclose(&self, other: impl Operand, rtol: f64, atol: f64, equal_nan: bool) -> Array {
+        let other = other.operand(self);
+        attempt(|| {
+            let (x, y) = promoted(self, &other)?;
+            if !x.dtype()?.is_inexact() {
+                // Integers are compared as floats, whose differences do not wrap.
+                let (x, y) = (x.astype(DType::F64), y.astype(DType::F64));
+                return Ok((&x - &y).abs().le(y.abs() * rtol + atol));
+            }
+            let near = (&x - &y).abs().le(y.abs() * rtol + atol);
+            let finite = x.is_finite() & y.is_finite();
+            let close = finite.select(near, x.eq(&y));
+            Ok(if equal_nan {
+                close | (x.is_nan() & y.is_nan())
+            } else {
+                close
+            })
+        })
+    }
+
+    /// Is every element close to the other's? See [`Array::isclose`].
+    #[track_caller]
+    pub fn allclose(&self, other: impl Operand, rtol: f64, atol: f64, equal_nan: bool) -> Array {
+        self.isclose(other, rtol, atol, equal_nan).all(())
+    }
+
+    /// Have both the same shape and equal elements? NaN equals nothing.
+    #[track_caller]
+    pub fn array_equal(&self, other: &Array) -> Array {
+        attempt(|| {
+            let (a, b) = (self.aval()?, other.aval()?);
+            if a.shape != b.shape {
+                return Ok(Array::scalar(false));
+            }
+            Ok(self.eq(other).all(()))
+        })
+    }
+
+    /// Do both broadcast to one shape with equal elements?
+    #[track_caller]
+    pub fn array_equiv(&self, other: &Array) -> Array {
+        attempt(|| {
+            let (a, b) = (self.aval()?, other.aval()?);
+            if broadcast_shapes(&a.shape, &b.shape).is_none() {
+                return Ok(Array::scalar(false));
+            }
+            Ok(self.eq(other).all(()))
+        })
     }
 }

@@ -97,8 +97,7 @@ impl Array {
         attempt(|| {
             let a = self.aval()?;
             let named = axes.axes(a.ndim())?;
-            // `()` names every axis, and means those of size 1.
-            let all = named.len() == a.ndim() && a.shape.iter().any(|n| *n != 1);
+            let all = axes.unnamed();
             let dimensions: Dims = named
                 .into_iter()
                 .filter(|i| !all || a.shape.get(*i) == Some(&1))

@@ -1,8 +1,8 @@
 //! Means, variances, positions of extrema, and sums that do not overflow.
 
 use crate::{
-    array::{Array, DType, Dims, IntoAxes, attempt},
-    error::Result,
+    array::{Array, DType, Dims, IntoAxes, attempt, inexact_together},
+    error::Error,
     trace::op::{Reducer, remaining},
 };
 
@@ -41,9 +41,30 @@ impl Array {
     /// The variance over axes: the mean of squared distances from the mean.
     #[track_caller]
     pub fn var(&self, axes: impl IntoAxes) -> Array {
+        self.var_ddof(axes, 0)
+    }
+
+    /// The variance over axes with the sum of squares divided by the number of elements less `ddof` (1: without bias); NaN where
+    /// that is not positive.
+    #[track_caller]
+    pub fn var_ddof(&self, axes: impl IntoAxes, ddof: usize) -> Array {
         let x = self.inexact();
-        let centred = &x - x.keepdims(&axes, |x, a| x.mean(a));
-        centred.abs().square().mean(axes)
+        attempt(|| {
+            let a = x.aval()?;
+            let axes = axes.axes(a.ndim())?;
+            let n: usize = axes.iter().filter_map(|i| a.shape.get(*i)).product();
+            let centred = &x - x.keepdims(&axes, |x, a| x.mean(a));
+            let squares = if a.dtype.is_complex() {
+                (&centred * centred.conj()).real()
+            } else {
+                centred.square()
+            };
+            let degrees = match n.checked_sub(ddof) {
+                None | Some(0) => f64::NAN,
+                Some(degrees) => degrees as f64,
+            };
+            Ok(squares.sum(axes) / degrees)
+        })
     }
 
     /// The standard deviation over axes.
@@ -52,18 +73,22 @@ impl Array {
         self.var(axes).sqrt()
     }
 
-    /// `log(sum(exp(x)))` over axes, without overflow.
+    /// The standard deviation over axes: the root of [`Array::var_ddof`].
     #[track_caller]
-    pub fn logsumexp(&self, axes: impl IntoAxes) -> Array {
-        attempt(|| {
-            let x = self.inexact();
-            x.ok()?;
-            let axes: Dims = axes.axes(x.ndim())?;
-            let top = x.max(&axes).stop_gradient();
-            let top = top.is_finite().select(&top, Array::zeros_like(&top));
-            let spread = x.keepdims(&axes, |_, _| top.clone());
-            Ok((x - spread).exp().sum(&axes).log() + top)
-        })
+    pub fn std_ddof(&self, axes: impl IntoAxes, ddof: usize) -> Array {
+        self.var_ddof(axes, ddof).sqrt()
+    }
+
+    /// The largest element less the smallest, over axes.
+    #[track_caller]
+    pub fn ptp(&self, axes: impl IntoAxes) -> Array {
+        self.max(&axes) - self.min(axes)
+    }
+
+    /// How many elements are not zero, over axes; `i32`.
+    #[track_caller]
+    pub fn count_nonzero(&self, axes: impl IntoAxes) -> Array {
+        self.truth().sum(axes)
     }
 
     /// The position of the largest element along an axis, `i32`; the first of several.
@@ -89,19 +114,67 @@ impl Array {
     pub fn all(&self, axes: impl IntoAxes) -> Array {
         self.truth().reduce(Reducer::And, axes)
     }
-
-    fn truth(&self) -> Array {
-        match self.dtype() {
-            Ok(DType::Bool) | Err(_) => self.clone(),
-            Ok(_) => self.ne(0),
-        }
-    }
 }
 
-/// The average over an axis with a weight for each of its elements.
-pub fn average(x: &Array, weights: &Array, axis: i32) -> Result<Array> {
-    let total = weights.sum(());
-    let axis = crate::array::normalise_axis(axis.into(), x.ndim())?;
-    let wide = weights.broadcast_in_dim(x.shape(), [axis]);
-    ((x * wide).sum(axis) / total).ok().cloned()
+/// The average over axes with a weight for each element: weights of the array's shape, or of one axis with `axes` naming one.
+///
+/// ```
+/// use quaxide::prelude::*;
+/// let x = Array::from([[1f32, 2.], [3., 4.]]);
+/// let y = numpy::average(&x, &Array::from([3f32, 1.]), 1);
+/// assert_eq!(y.to_vec::<f32>().unwrap(), [1.25, 3.25]);
+/// ```
+#[track_caller]
+pub fn average(x: &Array, weights: &Array, axes: impl IntoAxes) -> Array {
+    attempt(|| {
+        let a = x.aval()?;
+        let w = weights.aval()?;
+        let axes = axes.axes(a.ndim())?;
+        let wide = match &axes[..] {
+            _ if w.shape == a.shape => weights.clone(),
+            [axis] if w.shape[..] == a.shape[*axis..=*axis] => {
+                weights.broadcast_in_dim(&a.shape, [*axis])
+            }
+            _ => {
+                return Err(Error::shape(format!(
+                    "average of {a} over axes {axes:?}: weights {w} do not fit"
+                )));
+            }
+        };
+        let both = inexact_together(&[x, &wide])?;
+        let [x, wide] = &both[..] else {
+            return Err(Error::internal("average takes two arrays"));
+        };
+        Ok((x * wide).sum(&axes) / wide.sum(&axes))
+    })
+}
+
+impl Array {
+    /// Neighbours' differences along an axis, `n` times over: `x[i + 1] − x[i]`. Of `bool`, whether they differ.
+    ///
+    /// ```
+    /// use quaxide::prelude::*;
+    /// let x = Array::from([1i32, 4, 9, 16]);
+    /// assert_eq!(x.diff(1, -1).to_vec::<i32>().unwrap(), [3, 5, 7]);
+    /// assert_eq!(x.diff(2, -1).to_vec::<i32>().unwrap(), [2, 2]);
+    /// ```
+    #[track_caller]
+    pub fn diff(&self, n: usize, axis: i32) -> Array {
+        attempt(|| {
+            let a = self.aval()?;
+            let k = crate::array::normalise_axis(axis.into(), a.ndim())?;
+            let mut x = self.clone();
+            for _ in 0..n {
+                let size = x.shape().get(k).copied().unwrap_or(0);
+                let later = x.slice_in_dim(size.min(1), size, axis);
+                let earlier = x.slice_in_dim(0, size.saturating_sub(1), axis);
+                x = if a.dtype == DType::Bool {
+                    later.ne(&earlier)
+                } else {
+                    later - earlier
+                };
+            }
+            Ok(x)
+        })
+    }
 }

@@ -188,7 +188,7 @@ impl Primitive for DotGeneral {
                 .filter_map(|i| r.shape.get(*i).copied()),
         );
         let dtype = self.preferred_element_type.unwrap_or(l.dtype);
-        let weak_type = l.weak_type && r.weak_type && self.preferred_element_type.is_none();
+        let weak_type = l.weak_type && r.weak_type && dtype == l.dtype;
         Ok(smallvec![Aval {
             shape,
             dtype,
@@ -249,6 +249,11 @@ impl Primitive for DotGeneral {
     }
     fn axes(&self, x: &[&Aval]) -> Axes {
         let [l, r] = x else { return Axes::Opaque };
+        // A result of another type is not the plain product.
+        let natural = |d: DType| d == l.dtype && d == r.dtype;
+        if !self.preferred_element_type.is_none_or(natural) {
+            return Axes::Opaque;
+        }
         let lhs: Labels = (0..l.ndim() as u16).collect();
         let mut rhs: Labels = (0..r.ndim()).map(|i| (l.ndim() + i) as u16).collect();
         let pairs = self.lhs_contract.iter().zip(&self.rhs_contract);

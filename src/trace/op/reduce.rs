@@ -75,10 +75,11 @@ impl Primitive for Reduce {
                 ("axes", Param::tuple(&self.axes)),
                 ("index_dtype", Param::text(d.name())),
             ],
-            _ => vec![
+            Reducer::Sum => vec![
                 ("axes", Param::tuple(&self.axes)),
                 ("out_sharding", Param::text("None")),
             ],
+            _ => vec![("axes", Param::tuple(&self.axes))],
         }
     }
     fn infer(&self, x: &[&Aval]) -> Result<Avals> {
