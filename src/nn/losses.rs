@@ -39,7 +39,7 @@ pub fn softmax_cross_entropy_with_integer_labels(logits: &Array, labels: &Array)
             .sum(-1);
         let known = labels.ge(0) & labels.lt(*classes);
         let right = known.select(right, f64::NAN);
-        Ok(super::logsumexp(&logits, -1) - right)
+        Ok(super::logsumexp(logits, -1) - right)
     })
 }
 

@@ -674,7 +674,7 @@ impl Array {
             let (x, y) = integers("gcd", self, &other)?;
             let step = |(a, b): &(Array, Array)| {
                 let zero = b.eq(0);
-                let next = a.fmod(&zero.select(1, b));
+                let next = a.fmod(zero.select(1, b));
                 (zero.select(a, b), zero.select(b, next))
             };
             let (a, _) = while_loop(|(_, b)| b.ne(0).any(()), step, &(x.abs(), y.abs()))?;

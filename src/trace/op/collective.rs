@@ -108,15 +108,11 @@ impl Primitive for Collective {
             return Ok((vec![bind(self.clone(), &[x])], vec![*d]));
         }
         let y = match (d, self.across) {
-            (Some(d), across) => {
-                let d =
-                    i32::try_from(*d).map_err(|_| Error::internal("an array has too many axes"))?;
-                match across {
-                    Across::Sum => x.sum(d),
-                    Across::Max => x.max(d),
-                    Across::Min => x.min(d),
-                }
-            }
+            (Some(d), across) => match across {
+                Across::Sum => x.reduce_sum([*d]),
+                Across::Max => x.max(*d),
+                Across::Min => x.min(*d),
+            },
             (None, Across::Sum) => {
                 let n = Array::from_scalar((axis.size as f64).into(), DType::F64, false);
                 x * n.astype(x.dtype()?)

@@ -148,7 +148,7 @@ pub fn function(name: &str, x: &[Array]) -> Array {
         ("last", [a]) => a.index(-1),
         ("at add", [a, i, u]) => a.at(i).add(u),
         ("first row", [a]) => a.index((0, Ellipsis)),
-        ("one hot", [i]) => quaxide::array::one_hot(i, 4),
+        ("one hot", [i]) => nn::one_hot(i, 4, DType::F32),
         ("eye", [a]) => a + Array::eye(a.shape()[0], DType::F64),
         _ => Array::error(Error::argument(format!("no function `{name}`"))),
     }

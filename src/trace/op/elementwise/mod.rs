@@ -175,7 +175,7 @@ pub(super) fn batch_operands(
 fn unbroadcast(ct: &Array, operand: &Arg) -> Result<Array> {
     let a = operand.aval()?;
     Ok(if a.ndim() == 0 && ct.ndim() > 0 {
-        ct.sum(())
+        ct.reduce_sum((0..ct.ndim()).collect::<crate::Dims>())
     } else {
         ct.clone()
     })
