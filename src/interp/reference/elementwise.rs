@@ -347,18 +347,37 @@ pub(in crate::interp) fn complex_unary(u: Unary, z: Complex<f64>) -> Option<Comp
     })
 }
 
-pub(in crate::interp) fn complex_binary(
-    b: Binary,
-    x: Complex<f64>,
-    y: Complex<f64>,
-) -> Option<Complex<f64>> {
+/// Complex numbers. Sums, products and powers are rounded in their own precision, as XLA has them; the others once, from `f64`.
+pub(in crate::interp) trait Pair: Stored {
+    fn binary(b: Binary, x: Self, y: Self) -> Option<Self>;
+}
+
+macro_rules! pair {
+    ($($F:ident)*) => {$(
+        impl Pair for Complex<$F> {
+            #[inline(always)]
+            fn binary(b: Binary, x: Self, y: Self) -> Option<Self> {
+                match b {
+                    Binary::Add => Some(x + y),
+                    Binary::Sub => Some(x - y),
+                    // Each part is rounded twice, not thrice: XLA's code generator fuses so.
+                    Binary::Mul => Some(Complex::new(
+                        x.re.mul_add(y.re, -(x.im * y.im)),
+                        x.im.mul_add(y.re, x.re * y.im),
+                    )),
+                    Binary::Pow => Some(special::complex::Power::power(x, y)),
+                    _ => complex_binary(b, wide(x), wide(y)).map(narrowed),
+                }
+            }
+        }
+    )*};
+}
+pair!(f32 f64);
+
+fn complex_binary(b: Binary, x: Complex<f64>, y: Complex<f64>) -> Option<Complex<f64>> {
     let later = (x.re, x.im).partial_cmp(&(y.re, y.im));
     Some(match b {
-        Binary::Add => x + y,
-        Binary::Sub => x - y,
-        Binary::Mul => x * y,
         Binary::Div => x / y,
-        Binary::Pow => special::complex::pow(x, y),
         Binary::Max => {
             if later == Some(std::cmp::Ordering::Less) {
                 y
@@ -555,7 +574,7 @@ pub(super) fn binary(b: Binary, x: &Buffer, y: &Buffer, out: &Aval) -> Result<Bu
     by_kind!(x.dtype(), T,
     int => try_zip::<T, T>(name, x, y, out, &|v, w| <T as Int>::binary(b, v, w)),
     real => try_zip::<T, T>(name, x, y, out, &|v, w| <T as Real>::binary(b, v, w)),
-    complex => try_zip::<T, T>(name, x, y, out, &|v, w| complex_binary(b, wide(v), wide(w)).map(narrowed)),
+    complex => try_zip::<T, T>(name, x, y, out, &|v, w| <T as Pair>::binary(b, v, w)),
     bool => try_zip::<bool, bool>(name, x, y, out, &|v, w| Some(match b {
         Binary::And | Binary::Min => v & w,
         Binary::Or | Binary::Max => v | w,

@@ -1,11 +1,11 @@
 //! Linear algebra in double precision complex arithmetic, one matrix after the other. Real matrices stay real: no step makes an
 //! imaginary part where there is none.
 
-use super::{Buffers, contract::widened};
+use super::{Buffers, contract::widened, triangular::triangular_solve};
 use crate::{
     array::{Aval, Buffer, DType, Element, Scalar, Stored, buffer::try_vec, dtype::with_dtype},
     error::{Error, Result},
-    trace::op::{Linalg, TriangularSolve},
+    trace::op::Linalg,
 };
 use num_complex::Complex;
 use std::sync::Arc;
@@ -135,45 +135,6 @@ fn cholesky(a: &Matrix) -> Matrix {
         }
     }
     l
-}
-
-/// By substitution: `op(a)·x = b`, or `x·op(a) = b` as the system of the transposes.
-fn triangular_solve(p: TriangularSolve, a: &Matrix, b: &Matrix) -> Matrix {
-    let n = a.rows;
-    // In the end the system has the matrix on its left.
-    let transposed = p.transpose_a == p.left_side;
-    let lower = p.lower != transposed;
-    let element = |i: usize, j: usize| {
-        let x = if transposed { a.get(j, i) } else { a.get(i, j) };
-        if p.conjugate_a { x.conj() } else { x }
-    };
-    let right_sides = if p.left_side { b.columns } else { b.rows };
-    let mut x = b.clone();
-    let at = |k: usize, c: usize| if p.left_side { (k, c) } else { (c, k) };
-    for c in 0..right_sides {
-        for step in 0..n {
-            let i = if lower { step } else { n - 1 - step };
-            let known = if lower { 0..i } else { i + 1..n };
-            let (r, s) = at(i, c);
-            let sum: C = known
-                .map(|k| {
-                    let (r, s) = at(k, c);
-                    element(i, k) * x.get(r, s)
-                })
-                .sum();
-            let rest = x.get(r, s) - sum;
-            x.set(
-                r,
-                s,
-                if p.unit_diagonal {
-                    rest
-                } else {
-                    rest / element(i, i)
-                },
-            );
-        }
-    }
-    x
 }
 
 /// Gauss's elimination; the pivot is the largest element of the column, by |re| + |im| as in LAPACK, the first of several.
@@ -451,20 +412,20 @@ fn buffer(out: &Aval, elements: impl Iterator<Item = C>) -> Result<Buffer> {
 
 pub(super) fn linalg(p: Linalg, x: &[Arc<Buffer>], results: &[Aval]) -> Result<Buffers> {
     let missing = || Error::internal("linear algebra lost an operand");
-    let a = matrices(x.first().ok_or_else(missing)?)?;
+    let first = x.first().ok_or_else(missing)?;
+    if let Linalg::TriangularSolve(how) = p {
+        let (b, out) = (x.get(1).ok_or_else(missing)?, results.first());
+        let y = triangular_solve(how, first, b, out.ok_or_else(missing)?)?;
+        return Ok(Buffers::from_elem(y, 1));
+    }
+    let a = matrices(first)?;
     // For each matrix, the elements of each result.
     let real = |v: Vec<f64>| -> Vec<C> { v.into_iter().map(|x| C::new(x, 0.0)).collect() };
     let index =
         |v: Vec<usize>| -> Vec<C> { v.into_iter().map(|i| C::new(i as f64, 0.0)).collect() };
     let all: Vec<Vec<Vec<C>>> = match p {
         Linalg::Cholesky => a.iter().map(|a| vec![cholesky(a).elements]).collect(),
-        Linalg::TriangularSolve(how) => {
-            let b = matrices(x.get(1).ok_or_else(missing)?)?;
-            a.iter()
-                .zip(&b)
-                .map(|(a, b)| vec![triangular_solve(how, a, b).elements])
-                .collect()
-        }
+        Linalg::TriangularSolve(_) => vec![],
         Linalg::Lu => a
             .iter()
             .map(|a| {

@@ -15,6 +15,7 @@ mod slicing;
 mod sort;
 pub mod special;
 mod stacking;
+mod triangular;
 mod window;
 
 use super::Buffers;

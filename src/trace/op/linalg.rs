@@ -127,7 +127,9 @@ pub(crate) fn permuted(x: &Array, permutation: &Array) -> Array {
 
 impl Linalg {
     fn matrix(&self, x: &Aval) -> Result<(Dims, usize, usize)> {
-        if !x.dtype.is_inexact() || matches!(x.dtype, DType::F16 | DType::BF16) {
+        let narrow = matches!(x.dtype, DType::F16 | DType::BF16)
+            && !matches!(self, Linalg::TriangularSolve(_));
+        if !x.dtype.is_inexact() || narrow {
             return Err(Error::dtype(format!(
                 "`{}` needs float32, float64 or complex numbers, got {x}",
                 self.name()

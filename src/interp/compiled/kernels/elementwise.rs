@@ -6,9 +6,7 @@
 use super::{Level, levels, tile::Part};
 use crate::{
     array::{DType, Element, Scalar, Stored, dtype::with_dtype},
-    interp::reference::elementwise::{
-        Int, Real, by_kind, complex_binary, complex_unary, narrowed, wide,
-    },
+    interp::reference::elementwise::{Int, Pair, Real, by_kind, complex_unary, narrowed, wide},
     trace::op::{Binary, RoundingMethod, Unary},
 };
 use num_complex::Complex;
@@ -345,7 +343,7 @@ pub(in crate::interp::compiled) fn apply(
         int => zip::<T, T>(x.lane(0)?, x.lane(1)?, T::slice_mut(z)?, |v, w| or(<T as Int>::binary(b, v, w), v)),
         real => zip::<T, T>(x.lane(0)?, x.lane(1)?, T::slice_mut(z)?, |v, w| or(<T as Real>::binary(b, v, w), v)),
         complex => zip::<T, T>(x.lane(0)?, x.lane(1)?, T::slice_mut(z)?, |v, w| {
-            or(complex_binary(b, wide(v), wide(w)).map(narrowed), v)
+            or(<T as Pair>::binary(b, v, w), v)
         }),
         bool => zip::<bool, bool>(x.lane(0)?, x.lane(1)?, bool::slice_mut(z)?, |v, w| match b {
             Binary::And | Binary::Min => v & w,

@@ -4,7 +4,7 @@
 //! The inverse functions and the hyperbolic tangent follow W. Kahan, "Branch cuts for complex
 //! elementary functions, or much ado about nothing's sign bit" (1987).
 
-use num_complex::Complex64;
+use num_complex::{Complex, Complex64};
 use std::f64::consts::{FRAC_PI_2, LN_2};
 
 /// `i z`, without the products of zeros and infinities of a complex multiplication.
@@ -179,26 +179,43 @@ pub fn sqrt(z: Complex64) -> Complex64 {
     Complex64::new(re * back, (im * back).copysign(y))
 }
 
-/// `z^w`, the principal value; zero to a power with positive real part is zero, and to zero one.
-#[must_use]
-pub fn pow(z: Complex64, w: Complex64) -> Complex64 {
-    if w.re == 0.0 && w.im == 0.0 {
-        return Complex64::new(1.0, 0.0);
-    }
-    if z.re == 0.0 && z.im == 0.0 {
-        return if w.re > 0.0 {
-            Complex64::new(0.0, 0.0)
-        } else if w.re < 0.0 && w.im == 0.0 {
-            Complex64::new(f64::INFINITY, f64::NAN)
-        } else {
-            Complex64::new(f64::NAN, f64::NAN)
-        };
-    }
-    let l = log(z);
-    let magnitude = w.re * l.re - w.im * l.im;
-    let angle = w.re * l.im + w.im * l.re;
-    exp(Complex64::new(magnitude, angle))
+/// Powers of complex numbers in one precision.
+pub(in crate::interp) trait Power: Sized {
+    /// `z^w`, the principal value; zero to a power with positive real part is zero, and to zero one.
+    #[must_use]
+    fn power(self, w: Self) -> Self;
 }
+
+macro_rules! power {
+    ($($F:ident)*) => {$(
+        /// As XLA has it, rounding for rounding, with the products that its code generator fuses into sums:
+        /// `|z|^c e^(−d φ) (cos q + i sin q)` of `z` with the angle `φ` and `w = c + i d`, where `q = c φ + d ln |z|`.
+        impl Power for Complex<$F> {
+            fn power(self, w: Self) -> Self {
+                let (z, zero, one) = (self, Complex::new(0.0, 0.0), Complex::new(1.0, 0.0));
+                let (a, b) = (z.re.abs(), z.im.abs());
+                let (large, small) = if a < b { (b, a) } else { (a, b) };
+                let quotient = small / large;
+                let modulus = large * quotient.mul_add(quotient, 1.0).sqrt();
+                let modulus = if modulus.is_nan() { small } else { modulus };
+                let angle = z.im.atan2(z.re);
+                let length = modulus.powf(w.re) * super::exp(-w.im * angle);
+                let turn = w.re.mul_add(angle, w.im * super::log(modulus));
+                if z.re == <$F>::INFINITY && z.im == 0.0 && w.im == 0.0 && w.re != 0.0 {
+                    return if w.re > 0.0 { Complex::new(z.re, 0.0) } else { zero };
+                }
+                if z == one || w == zero {
+                    return one;
+                }
+                if modulus == 0.0 && w.im == 0.0 && w.re > 0.0 {
+                    return zero;
+                }
+                Complex::new(length * turn.cos(), length * turn.sin())
+            }
+        }
+    )*};
+}
+power!(f32 f64);
 
 /// The hyperbolic sine.
 #[must_use]
