@@ -28,6 +28,7 @@ pub mod nn;
 pub mod optim;
 pub mod random;
 pub mod rules;
+mod source;
 pub mod stablehlo;
 pub mod trace;
 pub mod transform;

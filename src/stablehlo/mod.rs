@@ -29,11 +29,12 @@ pub use check::{Check, Expect, Mismatch};
 
 use crate::{
     error::{Error, Result},
+    source::Source,
     trace::Jaxpr,
 };
 use lower::Lowering;
 use read::{
-    Parsed, Source, parse,
+    Parsed, parse,
     syntax::{Function, Label},
 };
 

@@ -7,6 +7,7 @@ mod bind;
 mod check;
 mod jaxpr;
 pub mod op;
+mod parse;
 pub(crate) mod passes;
 pub(crate) mod print;
 

@@ -14,14 +14,12 @@ mod sorting;
 
 use super::{
     check::{Check, Expect},
-    read::{
-        Source,
-        syntax::{Attr, Block, Dense, Function, Operation, Type, Use},
-    },
+    read::syntax::{Attr, Block, Dense, Function, Operation, Type, Use},
 };
 use crate::{
     array::{Array, Aval, Dims},
     error::{Error, ErrorKind, Result},
+    source::Source,
     trace::{
         Jaxpr, Program, bind, bind_all,
         op::{BroadcastInDim, Jit, Op},

@@ -1,9 +1,10 @@
 //! Numbers of constant arrays: nested lists, splats, and strings of hexadecimal digits.
 
-use super::{source::Source, syntax::Dense};
+use super::syntax::Dense;
 use crate::{
     array::{Aval, Buffer, DType, Dims, Scalar, Stored, aval::size_of, dtype::with_dtype},
     error::Result,
+    source::Source,
 };
 use half::{bf16, f16};
 use num_complex::Complex;

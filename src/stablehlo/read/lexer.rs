@@ -1,7 +1,7 @@
 //! Words of MLIR's textual form, one at a time.
 
-use super::source::Source;
 use crate::error::Result;
+use crate::source::Source;
 
 /// A word.
 #[derive(Clone, Copy, PartialEq, Debug)]

@@ -5,10 +5,12 @@
 
 use super::{
     lexer::{Lexer, Token},
-    source::Source,
     syntax::{Attr, Block, Function, Label, Operation, Parameter, Type, Use},
 };
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    source::Source,
+};
 use std::collections::HashMap;
 
 /// How deeply types, attributes and regions may be nested.

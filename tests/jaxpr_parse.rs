@@ -1,0 +1,140 @@
+//! The text of programs is read as it is printed.
+
+#[allow(dead_code, reason = "other tests use the rest")]
+#[path = "support/rng.rs"]
+mod rng;
+
+#[allow(dead_code, unused_imports, reason = "other tests use the rest")]
+#[path = "support/programs/mod.rs"]
+mod programs;
+
+use programs::{Options, generate};
+use quaxide::{
+    ErrorKind,
+    interp::{Interpreter, run},
+    prelude::*,
+};
+
+const ANY: Options = Options {
+    steps: 12,
+    depth: 2,
+    derivatives: false,
+    orders: 0,
+    smooth: false,
+    loops: true,
+    custom_vjp: false,
+    odd: false,
+};
+
+/// Equal elements; a NaN is equal to a NaN.
+fn same(a: &Array, b: &Array) -> bool {
+    format!("{a:?}") == format!("{b:?}") && a.aval().unwrap().same_type(&b.aval().unwrap())
+}
+
+#[test]
+fn printing_and_reading_are_inverse_on_random_programs() {
+    let (mut read, mut refused) = (0, 0);
+    for seed in 1..400 {
+        let made = generate(seed, ANY);
+        let program = make_jaxpr(|x: &Vec<Array>| made.program.run(x))(&made.x).unwrap();
+        let text = program.to_string();
+        match text.parse::<Jaxpr>() {
+            Ok(again) => {
+                assert_eq!(again.to_string(), text, "seed {seed}");
+                if again.consts().is_empty() {
+                    let way = Interpreter::Reference;
+                    let (a, b) = (run(&program, &made.x, way), run(&again, &made.x, way));
+                    for (a, b) in a.unwrap().iter().zip(&b.unwrap()) {
+                        assert!(same(a, b), "seed {seed}\n{text}\n{a:?}\n{b:?}");
+                    }
+                }
+                read += 1;
+            }
+            Err(e) => {
+                assert_eq!(e.kind(), ErrorKind::Unsupported, "seed {seed}: {e}\n{text}");
+                refused += 1;
+            }
+        }
+    }
+    assert!(read > 8 * refused, "{read} read, {refused} refused");
+}
+
+#[test]
+fn literals_keep_their_values() {
+    let text = "{ lambda ; a:f32[] b:c64[]. let c:f32[] = add a -0.0:f32[]; d:bool[] = eq a nan:f32[]; \
+                e:c64[] = mul b (1+2j):c64[]; f:i32[] = convert_element_type[new_dtype=int32 weak_type=False] \
+                True:bool[]; g:f32[] = mul a -inf:f32[] in (c, d, e, f, g, 1.5e-05:f64[]) }";
+    let program: Jaxpr = text.parse().unwrap();
+    let words = |s: &str| {
+        s.split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ")
+            .replace(';', "")
+    };
+    assert_eq!(words(&program.to_string()), words(text));
+}
+
+#[test]
+fn errors_name_line_and_column() {
+    let cases = [
+        ("", "<text>:1:1: `{` is expected"),
+        (
+            "{ lambda ; a:f32[3]. let\n  b:f32[3] = sine a\nin (b,) }",
+            "<text>:2:14: there is no primitive `sine`",
+        ),
+        (
+            "{ lambda ; a:f32[3]. let\n  b:f32[2] = sin a\nin (b,) }",
+            "<text>:2:3: `sin` gives f32[3], but f32[2] is written",
+        ),
+        (
+            "{ lambda ; a:f32[3]. let b:f32[3] = sin c in (b,) }",
+            "<text>:1:41: `c` is not defined here",
+        ),
+        (
+            "{ lambda ; a:f33[3]. let in (a,) }",
+            "<text>:1:14: `f33` is no element type",
+        ),
+        (
+            "{ lambda ; a:f32[3]. let in (a,) } b",
+            "goes on behind the program",
+        ),
+        (
+            "{ lambda ; a:f32[3]. let b:f32[3] = add a in (b,) }",
+            "`add` takes 2 operand(s)",
+        ),
+        (
+            "{ lambda ; a:f32[99999999999999999999]. let in (a,) }",
+            "the size of an axis",
+        ),
+        (
+            "{ lambda ; a:f32[3] a:f32[3]. let in (a,) }",
+            "`a` is defined twice",
+        ),
+        (
+            "{ lambda ; a:f32[3]. let b:f32[3] = transpose a in (b,) }",
+            "`permutation` is missing",
+        ),
+    ];
+    for (text, wanted) in cases {
+        let e = text.parse::<Jaxpr>().unwrap_err();
+        assert!(e.message().contains(wanted), "{text:?}: {e}");
+    }
+    let captured: Jaxpr = "{ lambda a:f32[2]; b:f32[2]. let c:f32[2] = add a b in (c,) }"
+        .parse()
+        .unwrap();
+    let e = captured.eval(&[Array::from([1f32, 2.])]).unwrap_err();
+    assert!(e.message().contains("does not hold the f32[2]"), "{e}");
+}
+
+#[test]
+fn nesting_is_bounded() {
+    let inner = "b:f32[] = jit[name=f jaxpr={ lambda ; a:f32[]. let ";
+    let text = format!("{{ lambda ; a:f32[]. let {}", inner.repeat(100_000));
+    let e = text.parse::<Jaxpr>().unwrap_err();
+    assert!(e.message().contains("nested too deeply"), "{e}");
+    let text = format!(
+        "{{ lambda ; a:f32[]. let b:f32[] = transpose[permutation={}",
+        "(".repeat(100_000)
+    );
+    assert!(text.parse::<Jaxpr>().is_err());
+}
