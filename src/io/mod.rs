@@ -9,7 +9,7 @@ mod safetensors;
 pub use npy::{load_npy, npy_from_bytes, npy_to_bytes, save_npy};
 pub use safetensors::{
     load_safetensors, read_safetensors, safetensors_from_bytes, safetensors_to_bytes,
-    save_safetensors,
+    save_safetensors, write_safetensors,
 };
 
 use crate::{

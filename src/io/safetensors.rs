@@ -41,8 +41,15 @@ fn malformed(e: impl std::fmt::Display) -> Error {
 
 /// A tree as the bytes of a safetensors file; see [`save_safetensors`].
 pub fn safetensors_to_bytes<T: PyTree>(tree: &T, metadata: &[(&str, &str)]) -> Result<Vec<u8>> {
+    arrays_to_bytes(tree::leaves_with_paths(tree), metadata)
+}
+
+fn arrays_to_bytes(
+    arrays: impl IntoIterator<Item = (String, Array)>,
+    metadata: &[(&str, &str)],
+) -> Result<Vec<u8>> {
     let mut all: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = vec![];
-    for (path, x) in tree::leaves_with_paths(tree) {
+    for (path, x) in arrays {
         if x.is_symbolic_zero() {
             continue;
         }
@@ -172,6 +179,15 @@ pub fn save_safetensors<T: PyTree>(path: impl AsRef<Path>, tree: &T) -> Result<(
 pub fn load_safetensors<T: PyTree>(path: impl AsRef<Path>, like: &T) -> Result<T> {
     fill(read_safetensors(path.as_ref())?, like)
         .map_err(|e| e.note(format!("in {}", path.as_ref().display())))
+}
+
+/// Write arrays under names of one's own: the inverse of [`read_safetensors`].
+/// An error for a name that stands twice, and for an array that is no plain one.
+pub fn write_safetensors(
+    path: impl AsRef<Path>,
+    arrays: impl IntoIterator<Item = (String, Array)>,
+) -> Result<()> {
+    write(path.as_ref(), &arrays_to_bytes(arrays, &[])?)
 }
 
 /// Read every array of a file under its name, in the order of the names: for files that others wrote.

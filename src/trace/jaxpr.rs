@@ -345,6 +345,11 @@ impl Program {
 }
 
 impl Jaxpr {
+    /// The program with what it captured as leading inputs: where the arrays are not known, as in a program that was read from text.
+    pub fn lifted(self) -> Jaxpr {
+        self.close().0
+    }
+
     /// The program with its captured arrays as leading inputs, and those arrays: what programs inside equations look like.
     pub(crate) fn close(mut self) -> (Jaxpr, Vec<Array>) {
         let (vars, arrays): (Vec<Var>, Vec<Array>) = self.consts.drain(..).unzip();

@@ -1,21 +1,34 @@
 //! The command `quaxide`.
 
 mod check;
+mod completions;
+mod inputs;
 mod inspect;
 mod output;
+mod program;
+mod run;
+mod show;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use completions::Shell;
+use inputs::Lora;
 use output::Output;
 use quaxide::interp::Interpreter;
-use std::{path::PathBuf, process::ExitCode};
+use show::{Format, Stage};
+use std::{path::PathBuf, process::ExitCode, thread};
 
-/// Array programs, reinterpreted.
+/// Array programs, reinterpreted: programs exported from Python, run, shown, checked and differentiated.
 #[derive(Parser)]
 #[command(
     name = "quaxide",
     version,
     arg_required_else_help = true,
-    after_help = "Examples:\n  quaxide check tests/*.mlir\n  quaxide inspect adapter.safetensors"
+    after_help = "Examples:\n  \
+        quaxide run model.mlir --input x=x.npy --input params.safetensors\n  \
+        quaxide show model.mlir --stage rewritten\n  \
+        quaxide check programs/*.mlir\n  \
+        quaxide inspect adapter.safetensors\n\n\
+        `quaxide COMMAND --help` shows more."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -24,6 +37,58 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Run a program on arrays from files.
+    #[command(after_help = "Examples:\n  \
+        quaxide run model.mlir --input x=x.npy --input \"params['w']=model.safetensors:w\"\n  \
+        quaxide run model.mlir --input params.safetensors --input x=x.npy --out y.safetensors\n  \
+        quaxide run model.mlir --input params.safetensors --input x=x.npy \\\n      \
+        --lora 'params*.kernel' --rank 8 --adapter adapter.safetensors\n\n\
+        An input is named as the exporting program named it, as the text does (arg0), or by its number.\n\
+        A safetensors file without a name gives every input that it holds under its name.")]
+    Run {
+        /// A program: StableHLO, or the text of a jaxpr.
+        file: PathBuf,
+        /// An input: NAME=FILE.npy, NAME=FILE.safetensors:KEY, or FILE.safetensors.
+        #[arg(long = "input", short, value_name = "INPUT")]
+        inputs: Vec<String>,
+        /// Where the results go: FILE.npy for one, FILE.safetensors for any number. They are printed otherwise.
+        #[arg(long, short)]
+        out: Option<PathBuf>,
+        #[command(flatten)]
+        lora: LoraArgs,
+        /// What runs it; with --lora it is rewritten and compiled.
+        #[arg(long, value_enum, default_value_t = Way::Compiled)]
+        interp: Way,
+    },
+    /// Print a program, or draw it.
+    #[command(after_help = "Examples:\n  \
+        quaxide show model.mlir\n  \
+        quaxide show model.mlir --format dot | dot -Tsvg > model.svg\n  \
+        quaxide show model.mlir --stage rewritten --lora 'params*' --rank 8")]
+    Show {
+        /// A program: StableHLO, or the text of a jaxpr.
+        file: PathBuf,
+        /// As it is written, after the rules of values, or after equality saturation.
+        #[arg(long, value_enum, default_value_t = StageArg::Traced)]
+        stage: StageArg,
+        /// Text, a graph for Graphviz, or a page.
+        #[arg(long, value_enum, default_value_t = FormatArg::Jaxpr)]
+        format: FormatArg,
+        #[command(flatten)]
+        lora: LoraArgs,
+    },
+    /// Print the derivative of a program.
+    #[command(after_help = "Example:\n  quaxide grad loss.mlir")]
+    Grad {
+        /// A program whose result is one real number.
+        file: PathBuf,
+        /// Differentiate the sum of all results.
+        #[arg(long)]
+        sum: bool,
+        /// Text, a graph for Graphviz, or a page.
+        #[arg(long, value_enum, default_value_t = FormatArg::Jaxpr)]
+        format: FormatArg,
+    },
     /// Run StableHLO programs that test themselves, and say which do not compute what they expect.
     #[command(after_help = "Examples:\n  quaxide check programs/*.mlir\n  \
         quaxide check --interp reference --json programs/add.mlir\n\n\
@@ -48,6 +113,35 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Print a script that completes `quaxide` in a shell.
+    #[command(after_help = "Example:\n  source <(quaxide completions bash)")]
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+}
+
+#[derive(Args)]
+struct LoraArgs {
+    /// Inputs whose names fit become low-rank updates of themselves; `*` stands for any characters.
+    #[arg(long, value_name = "PATTERN", requires = "rank")]
+    lora: Option<String>,
+    /// The rank of the updates.
+    #[arg(long, requires = "lora")]
+    rank: Option<usize>,
+    /// A safetensors file with the factors, as NAME.a and NAME.b or in PEFT's names. Without it the updates are zero.
+    #[arg(long, value_name = "FILE", requires = "lora")]
+    adapter: Option<PathBuf>,
+}
+
+impl LoraArgs {
+    fn get(&self) -> Option<Lora<'_>> {
+        Some(Lora {
+            pattern: self.lora.as_deref()?,
+            rank: self.rank?,
+            adapter: self.adapter.as_deref(),
+        })
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -67,25 +161,97 @@ impl From<Way> for Interpreter {
     }
 }
 
-fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let mut out = Output::new();
-    let done = match cli.command {
+#[derive(Clone, Copy, ValueEnum)]
+enum StageArg {
+    Traced,
+    Dispatched,
+    Rewritten,
+}
+
+impl From<StageArg> for Stage {
+    fn from(stage: StageArg) -> Stage {
+        match stage {
+            StageArg::Traced => Stage::Traced,
+            StageArg::Dispatched => Stage::Dispatched,
+            StageArg::Rewritten => Stage::Rewritten,
+        }
+    }
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum FormatArg {
+    Jaxpr,
+    Dot,
+    Html,
+}
+
+impl From<FormatArg> for Format {
+    fn from(format: FormatArg) -> Format {
+        match format {
+            FormatArg::Jaxpr => Format::Jaxpr,
+            FormatArg::Dot => Format::Dot,
+            FormatArg::Html => Format::Html,
+        }
+    }
+}
+
+fn run(cli: Cli, out: &mut Output) -> quaxide::Result<bool> {
+    match cli.command {
         Command::Check {
             interp,
             json,
             files,
-        } => check::check(&files, interp.into(), json, &mut out),
-        Command::Inspect { file, json } => inspect::inspect(&file, json, &mut out).map(|()| true),
-    };
+        } => return check::check(&files, interp.into(), json, out),
+        Command::Run {
+            file,
+            inputs,
+            out: to,
+            lora,
+            interp,
+        } => run::run(
+            &file,
+            &inputs,
+            to.as_deref(),
+            lora.get().as_ref(),
+            interp.into(),
+            out,
+        )?,
+        Command::Show {
+            file,
+            stage,
+            format,
+            lora,
+        } => show::show(&file, stage.into(), format.into(), lora.get().as_ref(), out)?,
+        Command::Grad { file, sum, format } => show::gradient(&file, sum, format.into(), out)?,
+        Command::Inspect { file, json } => inspect::inspect(&file, json, out)?,
+        Command::Completions { shell } => completions::completions(&Cli::command(), shell, out)?,
+    }
+    Ok(true)
+}
+
+/// Enough for programs that are nested as deeply as the readers allow.
+const STACK: usize = 256 << 20;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let work = move || run(cli, &mut Output::new());
+    let done = thread::scope(|s| {
+        let builder = thread::Builder::new().stack_size(STACK);
+        match builder.spawn_scoped(s, work) {
+            Ok(handle) => handle.join().ok(),
+            Err(e) => Some(Err(e.into())),
+        }
+    });
     match done {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+        Some(Ok(true)) => ExitCode::SUCCESS,
+        Some(Ok(false)) | None => ExitCode::FAILURE,
         // A reader that stops reading is no error.
-        Err(e) if e.kind() == quaxide::ErrorKind::Io && e.message().contains("roken pipe") => {
+        Some(Err(e))
+            if e.kind() == quaxide::ErrorKind::Io && e.message().contains("roken pipe") =>
+        {
             ExitCode::SUCCESS
         }
-        Err(e) => {
+        Some(Err(e)) => {
             eprintln!("quaxide: {e}");
             ExitCode::FAILURE
         }

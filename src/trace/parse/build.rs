@@ -679,3 +679,10 @@ fn dtype(v: &Value<'_>) -> Option<DType> {
     };
     DType::ALL.into_iter().find(|d| d.name() == *name)
 }
+
+/// Is a primitive one of several operands that meet element by element?
+pub(super) fn is_elementwise(name: &str) -> bool {
+    BINARY.iter().any(|b| b.name() == name)
+        || SPECIAL.iter().any(|s| s.name() == name)
+        || matches!(name, "select_n" | "clamp")
+}

@@ -290,6 +290,9 @@ impl<'t> Reader<'t> {
             }
             inputs.push(self.atom(scope)?);
         }
+        if let [(_, result)] = &results[..] {
+            stretch(&mut scope.jaxpr, name, &mut inputs, result);
+        }
         let operands: Vec<&Aval> = inputs.iter().map(|a| scope.jaxpr.atom_aval(a)).collect();
         let written: Vec<&Aval> = results.iter().map(|(_, a)| a).collect();
         let build = Build {
@@ -342,5 +345,38 @@ impl<'t> Reader<'t> {
             at: Location::caller(),
         });
         Ok(())
+    }
+}
+
+/// In JAX's text axes of size 1 stretch without a word where two arrays meet; here an equation says it.
+fn stretch(j: &mut Jaxpr, name: &str, inputs: &mut Atoms, result: &Aval) {
+    if inputs.len() < 2 || !build::is_elementwise(name) {
+        return;
+    }
+    for a in inputs.iter_mut() {
+        let aval = j.atom_aval(a);
+        let same = aval.shape == result.shape || aval.ndim() == 0;
+        let fits = aval.ndim() == result.ndim()
+            && aval
+                .shape
+                .iter()
+                .zip(&result.shape)
+                .all(|(m, n)| m == n || *m == 1);
+        if same || !fits {
+            continue;
+        }
+        let wide = Arc::new(aval.with_shape(&result.shape));
+        let v = j.fresh(wide);
+        j.eqns.push(Eqn {
+            op: super::op::BroadcastInDim {
+                shape: result.shape.clone(),
+                broadcast_dimensions: (0..result.ndim()).collect(),
+            }
+            .into(),
+            inputs: Atoms::from_iter([a.clone()]),
+            outputs: Vars::from_iter([v]),
+            at: Location::caller(),
+        });
+        *a = Atom::Var(v);
     }
 }
