@@ -9,8 +9,8 @@ use crate::{
     trace::{
         here,
         op::{
-            Binary, Gather, GatherDimensionNumbers, GatherScatterMode, Scatter,
-            ScatterDimensionNumbers, ScatterKind, default_fill, remaining, rows,
+            Binary, Gather, GatherDimensionNumbers, GatherScatterMode, default_fill, remaining,
+            rows,
         },
         poison, with_location,
     },
@@ -142,7 +142,11 @@ impl Array {
                 }
                 let at = self.reshape([a.size()]).maximum(0);
                 let ones = Array::ones([a.size()], DType::I32);
-                Ok(add_at(&Array::zeros([length], DType::I32), &at, &ones))
+                Ok(super::numpy::add_at(
+                    &Array::zeros([length], DType::I32),
+                    &at,
+                    &ones,
+                ))
             })
         })
     }
@@ -158,17 +162,6 @@ pub(crate) fn known(condition: &Array, instead: &str) -> Result<Vec<bool>> {
         .note(instead));
     }
     condition.to_vec::<bool>()
-}
-
-/// The vector with values added at positions; those outside are dropped.
-fn add_at(x: &Array, at: &Array, values: &Array) -> Array {
-    let numbers = ScatterDimensionNumbers {
-        inserted_window_dims: smallvec![0],
-        scatter_dims_to_operand_dims: smallvec![0],
-        ..Default::default()
-    };
-    let at = at.broadcast_in_dim([at.size(), 1], [0]);
-    x.scatter(&at, values, Scatter::new(ScatterKind::Add, numbers))
 }
 
 fn take(x: &Array, positions: &Array, axis: i32, mode: GatherScatterMode) -> Result<Array> {

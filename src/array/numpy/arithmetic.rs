@@ -486,12 +486,7 @@ impl Array {
         let x = self.inexact();
         match x.dtype() {
             Ok(d) if d.is_complex() => x.imag().arctan2(x.real()),
-            _ => {
-                let straight = x
-                    .lt(0)
-                    .select(Array::full_like(&x, std::f64::consts::PI), 0);
-                x.is_nan().select(&x, straight)
-            }
+            _ => Array::zeros_like(&x).arctan2(&x),
         }
     }
 

@@ -4,19 +4,30 @@
 //! an array in the error state, at the caller's line.
 
 mod arithmetic;
+mod choose;
 mod create;
 mod einsum;
+mod histogram;
 mod logic;
 mod nan;
+mod polynomial;
 mod products;
 mod quantile;
 mod rearrange;
+mod signal;
 mod statistics;
 
 pub(crate) use arithmetic::power;
+pub use choose::*;
 pub use create::*;
 pub use einsum::*;
+pub(crate) use histogram::add_at;
+pub use histogram::{
+    corrcoef, cov, cov_weighted, digitize, histogram, histogram_bin_edges, histogram2d, histogramdd,
+};
+pub use polynomial::*;
 pub use products::*;
 pub use quantile::QuantileMethod;
 pub use rearrange::*;
+pub use signal::*;
 pub use statistics::average;

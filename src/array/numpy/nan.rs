@@ -108,7 +108,9 @@ impl Array {
         attempt(|| {
             let x = self.inexact();
             let axes = axes.axes(x.aval()?.ndim())?;
+            // What is NaN has no distance; a mean that is NaN makes all NaN.
             let centred = &x - x.keepdims(&axes, |x, a| x.nanmean(a));
+            let centred = x.is_nan().select(0.0, centred);
             let squares = if x.dtype()?.is_complex() {
                 (&centred * centred.conj()).real()
             } else {
@@ -116,7 +118,7 @@ impl Array {
             };
             let degrees = x.present(&axes)? - ddof as f64;
             let safe = degrees.gt(0).select(&degrees, f64::NAN);
-            Ok(squares.nansum(&axes) / safe)
+            Ok(squares.sum(&axes) / safe)
         })
     }
 

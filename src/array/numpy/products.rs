@@ -190,3 +190,9 @@ pub fn cross(x: &Array, y: &Array, axis: i32) -> Array {
         })
     })
 }
+
+/// The matrix product: [`Array::matmul`].
+#[track_caller]
+pub fn matmul(x: &Array, y: &Array) -> Array {
+    x.matmul(y)
+}

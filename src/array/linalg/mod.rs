@@ -3,14 +3,21 @@
 //! Integers become `f32` first. Functions that have one result return an array in the error state where a matrix does not fit;
 //! those with several return a `Result`. The work is done in double precision.
 
+mod norms;
+mod solve;
+
+pub use super::numpy::{cross, diagonal, matmul, outer, tensordot, trace, vecdot};
+pub use norms::*;
+pub use solve::*;
+
 use super::{Array, DType, Dims, methods::promoted, numpy::tril, operators::attempt};
 use crate::{
     error::{Error, Result},
     trace::{
         bind, bind_all, here,
         op::{
-            Linalg, Reduce, Reducer, TriangularSolve, adjoint, diagonal, permuted, solve_triangle,
-            transposed,
+            Linalg, Reduce, Reducer, TriangularSolve, adjoint, diagonal as diagonals, permuted,
+            solve_triangle, transposed,
         },
         poison, with_location,
     },
@@ -280,7 +287,7 @@ pub fn det(x: &Array) -> Array {
                     reducer: Reducer::Prod,
                     axes: Dims::from_slice(&[axis]),
                 };
-                let product = bind(product, &[&diagonal(&lu)]);
+                let product = bind(product, &[&diagonals(&lu)]);
                 return Ok(product * parity(&pivots).astype(x.dtype()?));
             }
         };
@@ -299,7 +306,7 @@ pub fn slogdet(x: &Array) -> Result<[Array; 2]> {
         if n == 0 {
             return Ok([sign.clone(), sign.real().log()]);
         }
-        let on_diagonal = diagonal(&lu);
+        let on_diagonal = diagonals(&lu);
         let axis = on_diagonal.ndim() - 1;
         let product = Reduce {
             reducer: Reducer::Prod,
@@ -312,27 +319,6 @@ pub fn slogdet(x: &Array) -> Result<[Array; 2]> {
     })
 }
 
-/// The pseudoinverse (Moore and Penrose), with singular values below `10·max(m, n)·ε` times the largest taken as zeros.
-#[track_caller]
-pub fn pinv(x: &Array) -> Array {
-    attempt(|| {
-        let x = x.ok()?.inexact();
-        let a = x.aval()?;
-        let [u, s, vh] = svd(&x, false)?;
-        let longest = a.shape.iter().rev().take(2).max().copied().unwrap_or(0);
-        let epsilon = if a.dtype.real() == DType::F64 {
-            f64::EPSILON
-        } else {
-            f64::from(f32::EPSILON)
-        };
-        let least = s.slice_in_dim(0, 1, -1) * (10.0 * longest as f64 * epsilon);
-        let kept = s.gt(least);
-        let inverse = kept.select(1.0 / kept.select(&s, 1.0), 0.0);
-        let scaled = adjoint(&vh) * inverse.expand_dims(-2).astype(a.dtype);
-        Ok(scaled.matmul(&adjoint(&u)))
-    })
-}
-
 /// `xᵀ` on the last two axes.
 #[track_caller]
 pub fn matrix_transpose(x: &Array) -> Array {
@@ -340,10 +326,4 @@ pub fn matrix_transpose(x: &Array) -> Array {
         x.ok()?;
         Ok(transposed(x))
     })
-}
-
-/// The root of the sum of squares of all elements.
-#[track_caller]
-pub fn norm(x: &Array) -> Array {
-    crate::array::numpy::norm(&x.inexact(), ())
 }
