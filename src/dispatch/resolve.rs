@@ -232,7 +232,7 @@ fn decide(
     // The caller's rules come first, and replace a type's own.
     let own: Vec<&Rule> = context
         .rules
-        .candidates(op.name(), args)
+        .candidates(op, args)
         .filter(|r| !values.is_empty() || !context.is_running(r))
         .collect();
     // A rule for zeros that asks for its own primitive again declines.
@@ -243,7 +243,7 @@ fn decide(
         };
         tables
             .iter()
-            .flat_map(|t| t.candidates(op.name(), args).filter(of(t)))
+            .flat_map(|t| t.candidates(op, args).filter(of(t)))
             .collect::<Vec<_>>()
     };
     let candidates = if own.is_empty() { theirs() } else { own };

@@ -162,6 +162,8 @@ pub(crate) struct Rule {
     pub(super) patterns: SmallVec<[Pattern; 2]>,
     pub(super) arity: Arity,
     pub(super) precedence: i32,
+    /// Are these the parameters that it takes? Primitives of different parameters share a name.
+    takes: fn(&Op) -> bool,
     pub(super) body: Body,
     pub(super) at: &'static Location<'static>,
 }
@@ -238,6 +240,10 @@ impl Default for Rules {
     fn default() -> Self {
         Rules::new("")
     }
+}
+
+fn takes<P: 'static>(op: &Op) -> bool {
+    op.get::<P>().is_some()
 }
 
 fn mismatch(op: &Op) -> Error {
@@ -318,6 +324,7 @@ impl Rules {
             primitive.name,
             smallvec![A::pattern().0],
             Arity::Fixed,
+            takes::<P>,
             Arc::new(body),
         )
     }
@@ -342,6 +349,7 @@ impl Rules {
             primitive.name,
             smallvec![A::pattern().0, B::pattern().0],
             Arity::Fixed,
+            takes::<P>,
             Arc::new(body),
         )
     }
@@ -365,7 +373,13 @@ impl Rules {
             .into_results()
         };
         let patterns = smallvec![A::pattern().0, B::pattern().0, C::pattern().0];
-        self.push(primitive.name, patterns, Arity::Fixed, Arc::new(body))
+        self.push(
+            primitive.name,
+            patterns,
+            Arity::Fixed,
+            takes::<P>,
+            Arc::new(body),
+        )
     }
 
     /// A rule for any number of operands, each a `T` or a plain array, at least one a `T`: `concatenate` and its like.
@@ -380,6 +394,7 @@ impl Rules {
             primitive.name,
             smallvec![T::pattern().0],
             Arity::Variadic,
+            takes::<P>,
             body,
         )
     }
@@ -400,6 +415,7 @@ impl Rules {
             primitive.name,
             smallvec![T::pattern().0],
             Arity::Mixed,
+            takes::<P>,
             body,
         )
     }
@@ -414,7 +430,7 @@ impl Rules {
         let body = among::<T>(move |op, x| f(op, x).into_results());
         for primitive in primitives {
             let pattern = smallvec![T::pattern().0];
-            self.push(primitive, pattern, Arity::Mixed, body.clone());
+            self.push(primitive, pattern, Arity::Mixed, |_| true, body.clone());
         }
         self
     }
@@ -436,12 +452,14 @@ impl Rules {
         primitive: &'static str,
         patterns: SmallVec<[Pattern; 2]>,
         arity: Arity,
+        takes: fn(&Op) -> bool,
         body: Body,
     ) -> &mut Self {
         let rule = Rule {
             patterns,
             arity,
             precedence: self.precedence,
+            takes,
             body,
             at: Location::caller(),
         };
@@ -455,14 +473,11 @@ impl Rules {
     /// The rules that fit.
     pub(super) fn candidates<'r>(
         &'r self,
-        primitive: &str,
+        op: &Op,
         args: &[&Array],
     ) -> impl Iterator<Item = &'r Rule> {
-        let fitting: Vec<&Rule> = self
-            .all(primitive)
-            .iter()
-            .filter(|r| r.fits(args))
-            .collect();
+        let all = self.all(op.name()).iter();
+        let fitting: Vec<&Rule> = all.filter(|r| (r.takes)(op) && r.fits(args)).collect();
         fitting.into_iter()
     }
 
