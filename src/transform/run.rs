@@ -5,7 +5,7 @@ use crate::{
     error::{Error, Result},
     trace::{
         self, Jaxpr,
-        passes::{CSE, DCE, FOLD, INLINE},
+        passes::{CSE, DCE, FOLD, INLINE, STREAM},
     },
 };
 use smallvec::SmallVec;
@@ -18,7 +18,7 @@ pub(crate) struct Executable(crate::interp::Executable);
 pub(crate) fn rewrite(j: Jaxpr) -> Result<Jaxpr> {
     let j = j.through(&[INLINE, CSE, DCE])?;
     // Folding comes after, so that a refusal names what the user wrote.
-    crate::rules::algebra::rewrite(&j)?.through(&[FOLD, INLINE, CSE, DCE])
+    crate::rules::algebra::rewrite(&j)?.through(&[FOLD, INLINE, CSE, DCE, STREAM, DCE])
 }
 
 /// Rewrite and compile a program that captures nothing but numbers.

@@ -4,6 +4,7 @@ mod cse;
 mod dce;
 mod fold;
 mod inline;
+mod stream;
 
 use super::{Jaxpr, Program};
 use crate::error::Result;
@@ -18,6 +19,8 @@ pub(crate) const INLINE: Pass = ("inline", Jaxpr::inline);
 pub(crate) const FOLD: Pass = ("fold", Jaxpr::fold);
 /// What is computed twice, computed once.
 pub(crate) const CSE: Pass = ("cse", Jaxpr::cse);
+/// Large operands that are unpacked from fewer bits, taken in by rows.
+pub(crate) const STREAM: Pass = ("stream", Jaxpr::stream);
 /// What no result depends on, left out.
 pub(crate) const DCE: Pass = ("dce", |j| Ok(j.dce()));
 
