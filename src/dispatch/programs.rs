@@ -57,10 +57,10 @@ pub(super) struct Restaged {
 }
 
 /// What matters of a value to a loop: its structure and the types of its components.
-fn kind(x: &Array) -> Result<(u64, Vec<Aval>)> {
+fn kind(x: &Array) -> Result<(tree::Structure, Vec<Aval>)> {
     let mut components = vec![];
     let mut push = |_: &str, c: &Array| components.push(c.clone());
-    let mut flat = Flat::hashing(View::Components, &mut push);
+    let mut flat = Flat::keeping(View::Components, &mut push);
     tree::PyTree::flatten(x, &mut flat);
     let structure = flat.structure();
     let avals = components

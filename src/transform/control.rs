@@ -7,7 +7,7 @@ use crate::{
     array::{Array, Aval, DType, Dims},
     error::{Error, Result},
     trace::{Identity, Jaxpr, Program, op, op::Op},
-    tree::{PyTree, View},
+    tree::{PyTree, Structure, View},
 };
 
 /// How a [`scan_with`] runs.
@@ -111,8 +111,8 @@ fn outline(t: &dyn DynTree) -> String {
     format!("({})", items.join(", "))
 }
 
-fn structure(t: &dyn DynTree, view: View) -> u64 {
-    super::FlatArgs::new(&[t], view).structure
+fn structure(t: &dyn DynTree, view: View) -> Structure {
+    super::structure_of(&[t], view)
 }
 
 /// The carry of a loop after a step against what it was before. True if a weakly typed part has to start with the type that a step

@@ -7,7 +7,7 @@ use crate::{
     array::{Array, Aval},
     error::{Error, Result},
     trace::{self, Context, Jaxpr},
-    tree::{Flat, Leaves, PyTree, View},
+    tree::{Flat, Leaves, PyTree, Structure, View},
 };
 use std::{
     any::{Any, type_name},
@@ -234,33 +234,70 @@ pub(crate) struct FlatArgs {
     pub leaves: Vec<Array>,
     /// How many leaves each argument has.
     pub per_argument: Vec<usize>,
-    /// What stands for the structure.
-    pub structure: u64,
+}
+
+/// What a walk over arguments looks for besides their leaves.
+enum For<'s> {
+    Nothing,
+    /// A number that equal structures share.
+    Hash,
+    /// Is it this structure?
+    Structure(&'s Structure),
 }
 
 impl FlatArgs {
-    pub(crate) fn new(args: &[&dyn DynTree], view: View) -> FlatArgs {
+    fn walk(args: &[&dyn DynTree], view: View, wanted: For<'_>) -> (FlatArgs, u64, bool) {
         let (mut leaves, mut per_argument) = (vec![], Vec::with_capacity(args.len()));
         let mut push = |_: &str, x: &Array| leaves.push(x.clone());
-        let mut flat = Flat::hashing(view, &mut push);
+        let mut flat = match wanted {
+            For::Nothing => Flat::plain(view, &mut push),
+            For::Hash => Flat::hashing(view, &mut push),
+            For::Structure(s) => Flat::comparing(view, &mut push, s),
+        };
         let mut seen = 0;
         for a in args {
             a.flatten_dyn(&mut flat);
             per_argument.push(flat.count() - seen);
             seen = flat.count();
         }
-        let structure = flat.structure();
-        FlatArgs {
+        let (hash, same) = (flat.hash(), flat.is_same());
+        let flat = FlatArgs {
             leaves,
             per_argument,
-            structure,
-        }
+        };
+        (flat, hash, same)
+    }
+
+    pub(crate) fn new(args: &[&dyn DynTree], view: View) -> FlatArgs {
+        FlatArgs::walk(args, view, For::Nothing).0
+    }
+
+    /// The arguments, and a number that those of one structure share.
+    pub(crate) fn hashed(args: &[&dyn DynTree], view: View) -> (FlatArgs, u64) {
+        let (flat, hash, _) = FlatArgs::walk(args, view, For::Hash);
+        (flat, hash)
+    }
+
+    /// The arguments, if they are of this structure.
+    pub(crate) fn of(args: &[&dyn DynTree], view: View, s: &Structure) -> Option<FlatArgs> {
+        let (flat, _, same) = FlatArgs::walk(args, view, For::Structure(s));
+        same.then_some(flat)
     }
 
     /// The types of the leaves.
     pub(crate) fn avals(&self) -> Result<Vec<Aval>> {
         self.leaves.iter().map(Array::aval).collect()
     }
+}
+
+/// The structure of the arguments together.
+pub(crate) fn structure_of(args: &[&dyn DynTree], view: View) -> Structure {
+    let mut ignore = |_: &str, _: &Array| {};
+    let mut flat = Flat::keeping(view, &mut ignore);
+    for a in args {
+        a.flatten_dyn(&mut flat);
+    }
+    flat.structure()
 }
 
 /// The paths of the leaves of the arguments, each behind the number of its argument.

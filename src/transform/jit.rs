@@ -2,13 +2,13 @@
 
 use super::{
     Args, Call, DynTree, FlatArgs, Fun, Function, Tree, compile, function::function_name,
-    leaves_of, rebuild, run::Executable, stage, view,
+    leaves_of, rebuild, run::Executable, stage, structure_of, view,
 };
 use crate::{
     array::{Array, Aval},
     error::Result,
     trace::{self, Jaxpr, Program, bind_all, op::Jit},
-    tree::{Leaves, View},
+    tree::{Leaves, Structure, View},
 };
 use rustc_hash::FxHashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -71,7 +71,7 @@ pub fn jit<'f, A: Args, F: Function<A> + Send + Sync + 'f>(f: F) -> Call<'f, A, 
 
 /// What a program was traced for.
 struct Key {
-    structure: u64,
+    structure: Structure,
     view: View,
     avals: Vec<Aval>,
     /// Which leaves are symbolic zeros: they are no variables, so that what they stand for costs nothing inside either.
@@ -79,10 +79,9 @@ struct Key {
 }
 
 impl Key {
-    fn fits(&self, flat: &FlatArgs, view: View) -> bool {
-        self.structure == flat.structure
-            && self.view == view
-            && self.avals.len() == flat.leaves.len()
+    /// Are leaves (of the same structure) what the program was traced for?
+    fn fits(&self, flat: &FlatArgs) -> bool {
+        self.avals.len() == flat.leaves.len()
             && self
                 .avals
                 .iter()
@@ -104,16 +103,24 @@ struct Entry {
     executable: OnceLock<Executable>,
 }
 
-/// The programs of one function, by a hash of structure and types.
-type Cache = Mutex<FxHashMap<u64, Vec<Arc<Entry>>>>;
+/// The programs of one function.
+#[derive(Default)]
+struct Programs {
+    /// The one that was called last, most likely the next too: a look at it needs no hash.
+    last: Option<Arc<Entry>>,
+    /// All, by a hash of structure and sizes.
+    all: FxHashMap<u64, Vec<Arc<Entry>>>,
+}
+
+type Cache = Mutex<Programs>;
 
 fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
     m.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A hash that equal keys share; types are left to the comparison, shapes being what tells calls apart.
-fn bucket(flat: &FlatArgs) -> u64 {
-    flat.leaves.iter().fold(flat.structure, |h, x| {
+fn bucket(structure: u64, leaves: &[Array]) -> u64 {
+    leaves.iter().fold(structure, |h, x| {
         let size = x.aval_ref().map_or(0, |a| a.size() as u64);
         (h ^ size)
             .wrapping_mul(0x9E37_79B9_7F4A_7C15)
@@ -121,22 +128,44 @@ fn bucket(flat: &FlatArgs) -> u64 {
     })
 }
 
+/// The arguments, and the program that was made for such ones, if there is one; else the bucket that it belongs into.
+fn look_up(
+    cache: &Cache,
+    args: &[&dyn DynTree],
+    view: View,
+) -> (FlatArgs, std::result::Result<Arc<Entry>, u64>) {
+    let last = lock(cache).last.clone();
+    if let Some(e) = last.filter(|e| e.key.view == view)
+        && let Some(flat) = FlatArgs::of(args, view, &e.key.structure)
+        && e.key.fits(&flat)
+    {
+        return (flat, Ok(e));
+    }
+    let (flat, structure) = FlatArgs::hashed(args, view);
+    let bucket = bucket(structure, &flat.leaves);
+    let candidates = lock(cache).all.get(&bucket).cloned().unwrap_or_default();
+    let hit = candidates.into_iter().find(|e| {
+        e.key.view == view
+            && e.key.fits(&flat)
+            && FlatArgs::of(args, view, &e.key.structure).is_some()
+    });
+    if let Some(e) = &hit {
+        lock(cache).last = Some(e.clone());
+    }
+    (flat, hit.ok_or(bucket))
+}
+
 fn jit_dyn<'f>(name: &'static str, f: Fun<'f>) -> Fun<'f> {
     let cache = Cache::default();
     let name: Arc<str> = name.into();
     Arc::new(move |args| {
         let view = view();
-        let flat = FlatArgs::new(args, view);
-        let bucket = bucket(&flat);
-        let hit = lock(&cache)
-            .get(&bucket)
-            .and_then(|b| b.iter().find(|e| e.key.fits(&flat, view)))
-            .cloned();
+        let (flat, hit) = look_up(&cache, args, view);
         let entry = match hit {
-            Some(entry) => entry,
-            None => {
+            Ok(entry) => entry,
+            Err(bucket) => {
                 let key = Key {
-                    structure: flat.structure,
+                    structure: structure_of(args, view),
                     view,
                     avals: flat.avals()?,
                     zeros: places_of_zeros(&flat.leaves),
@@ -175,7 +204,10 @@ fn jit_dyn<'f>(name: &'static str, f: Fun<'f>) -> Fun<'f> {
                     zeros,
                 });
                 if keep {
-                    lock(&cache).entry(bucket).or_default().push(entry.clone());
+                    let mut programs = lock(&cache);
+                    programs.last = Some(entry.clone());
+                    let fellows = programs.all.entry(bucket).or_default();
+                    fellows.push(entry.clone());
                 }
                 entry
             }

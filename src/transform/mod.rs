@@ -23,7 +23,7 @@ pub use custom::{custom_jvp, custom_vjp};
 pub use derivative::{Loss, grad, hessian, jacfwd, jacrev, jvp, linearize, value_and_grad, vjp};
 pub use function::{Args, Call, DynTree, Fun, Function, IntoRefs, Output, Tree};
 pub(crate) use function::{
-    FlatArgs, argument, leaves_of, paths, rebuild, stage, stage_all, typed, view,
+    FlatArgs, argument, leaves_of, paths, rebuild, stage, stage_all, structure_of, typed, view,
 };
 pub use jit::{eval_shape, jit, make_jaxpr};
 pub(crate) use run::{compile, rewrite, run};

@@ -5,22 +5,20 @@
 
 mod edit;
 mod impls;
+mod structure;
 mod summary;
 
 pub use edit::*;
 pub use impls::Static;
+pub use structure::{Structure, structure};
 pub use summary::summary;
 
 use crate::{
     array::{Array, DynValue},
     error::{Error, Result},
 };
-use rustc_hash::FxHasher;
-use std::{
-    any::Any,
-    fmt::Debug,
-    hash::{Hash, Hasher},
-};
+use std::{any::Any, fmt::Debug, hash::Hash};
+use structure::Watch;
 
 /// What an array-ish value is to a walk over a tree.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -60,16 +58,18 @@ pub trait PyTree: Clone + Send + Sync + 'static {
 }
 
 /// What a static part of a tree must be able to do: it is part of the tree's structure.
-pub trait Meta: Debug + Send + Sync + Hash + Eq + 'static {}
-impl<T: Debug + Send + Sync + Hash + Eq + 'static> Meta for T {}
+pub trait Meta: Debug + Send + Sync + Hash + Eq + Clone + 'static {}
+impl<T: Debug + Send + Sync + Hash + Eq + Clone + 'static> Meta for T {}
 
 /// The visitor that [`PyTree::flatten`] reports to.
 pub struct Flat<'a> {
     view: View,
     leaf: &'a mut dyn FnMut(&str, &Array),
-    structure: Option<FxHasher>,
+    watch: Watch<'a>,
     path: String,
     wants_path: bool,
+    /// Does nobody hear of the leaves?
+    silent: bool,
     count: usize,
     depth: usize,
 }
@@ -83,44 +83,29 @@ impl<'a> Flat<'a> {
         Flat {
             view,
             leaf,
-            structure: None,
+            watch: Watch::Nothing,
             path: String::new(),
             wants_path: true,
+            silent: false,
             count: 0,
             depth: 0,
         }
     }
 
-    /// A visitor that also hashes the structure, and makes no paths.
-    pub(crate) fn hashing(view: View, leaf: &'a mut dyn FnMut(&str, &Array)) -> Self {
-        Flat {
-            structure: Some(FxHasher::default()),
-            wants_path: false,
-            ..Flat::new(view, leaf)
-        }
-    }
-
     /// Enter the type (and variant) of a node into the structure.
     pub fn node(&mut self, kind: &str) {
-        if let Some(h) = &mut self.structure {
-            kind.hash(h);
-        }
+        self.watch.node(kind);
     }
 
     /// Enter a number of children into the structure.
     pub fn length(&mut self, n: usize) {
-        if let Some(h) = &mut self.structure {
-            n.hash(h);
-        }
+        self.watch.length(n);
     }
 
     /// Enter a static part into the structure.
     pub fn meta<T: Meta>(&mut self, label: &str, value: &T) {
         let _ = label;
-        if let Some(h) = &mut self.structure {
-            value.type_id().hash(h);
-            value.hash(h);
-        }
+        self.watch.meta(value);
     }
 
     /// Visit a child under its name.
@@ -155,18 +140,16 @@ impl<'a> Flat<'a> {
     }
 
     fn leaf(&mut self, x: &Array) {
-        self.count += 1;
-        if let Some(h) = &mut self.structure {
-            1u8.hash(h);
+        self.watch.leaf();
+        if !self.silent {
+            self.count += 1;
+            (self.leaf)(&self.path, x);
         }
-        (self.leaf)(&self.path, x);
     }
 
     /// Visit those leaves of a tree that are kept; components of values are leaves in it.
     fn part<T: PyTree>(&mut self, tree: &T, kept: &[bool]) {
-        if let Some(h) = &mut self.structure {
-            structure(tree).hash(h);
-        }
+        self.structure_of(tree);
         let mut kept = kept.iter();
         tree.flatten(&mut Flat::new(View::Components, &mut |path, x| {
             if kept.next() == Some(&true) {
@@ -192,11 +175,6 @@ impl<'a> Flat<'a> {
     /// The number of leaves so far.
     pub(crate) fn count(&self) -> usize {
         self.count
-    }
-
-    /// The hash of the structure so far.
-    pub(crate) fn structure(&self) -> u64 {
-        self.structure.as_ref().map_or(0, Hasher::finish)
     }
 }
 
@@ -323,12 +301,4 @@ pub fn unflatten<T: PyTree>(like: &T, leaves: Vec<Array>) -> Result<T> {
 /// The tree with `f` applied to each leaf. Array-ish values are containers.
 pub fn map<T: PyTree>(t: &T, mut f: impl FnMut(&Array) -> Array) -> T {
     t.unflatten(&mut Leaves::new(View::Components, &mut f))
-}
-
-/// The number that stands for a tree's structure: node types, lengths, keys and static fields.
-pub fn structure<T: PyTree>(t: &T) -> u64 {
-    let mut ignore = |_: &str, _: &Array| {};
-    let mut flat = Flat::hashing(View::Components, &mut ignore);
-    t.flatten(&mut flat);
-    flat.structure()
 }
