@@ -340,3 +340,138 @@ fn functions_of_numpy() {
         check(name, |x| f(&x[0]), std::slice::from_ref(&x));
     }
 }
+
+/// The sum of several results, each with a weight of its own.
+fn mixed(y: quaxide::Result<Vec<Array>>) -> Array {
+    let y = match y {
+        Ok(y) => y,
+        Err(e) => return Array::error(e),
+    };
+    let part = |(i, y): (usize, &Array)| (y.square() * (1.0 + i as f64)).sum(());
+    y.iter()
+        .enumerate()
+        .map(part)
+        .fold(Array::scalar(0.0), |a, b| a + b)
+}
+
+#[test]
+fn arrays_in_parts() {
+    use quaxide::trace::bind_all;
+    let d = |x: &[usize]| Dims::from_slice(x);
+    let x = noises(&[3, 4], 1);
+    let y = noises(&[3, 4], 2);
+    let all: Vec<(&str, op::Op, usize)> = vec![
+        (
+            "split",
+            op::SplitAlong {
+                axis: 1,
+                sizes: d(&[1, 0, 3]),
+            }
+            .into(),
+            1,
+        ),
+        ("unstack", op::Unstack { axis: 1 }.into(), 1),
+        ("stack", op::Stack { axis: 1 }.into(), 2),
+        ("tile", op::Tile { reps: d(&[2, 3]) }.into(), 1),
+        ("copy", op::Copied.into(), 1),
+        ("optimization_barrier", op::OptimizationBarrier.into(), 2),
+    ];
+    for (name, op, operands) in all {
+        let f = |x: &[Array]| mixed(bind_all(op.clone(), x));
+        let args = [x.clone(), y.clone()];
+        check(name, f, &args[..operands]);
+    }
+}
+
+#[test]
+fn transforms() {
+    use op::FftType::*;
+    let x = [noises(&[2, 3, 4], 1), noises(&[2, 3, 4], 2)];
+    let complex = |x: &[Array]| bind(op::Binary::Complex, &[&x[0], &x[1]]);
+    for (kind, lengths) in [
+        (Fft, &[4][..]),
+        (Fft, &[3, 4]),
+        (Ifft, &[3, 4]),
+        (Irfft, &[6]),
+        (Irfft, &[7]),
+        (Irfft, &[3, 6]),
+    ] {
+        let name = format!("{kind:?} {lengths:?}");
+        check(&name, |x| complex(x).lax_fft(kind, lengths), &x);
+    }
+    for lengths in [&[4][..], &[3, 4], &[2, 3, 4]] {
+        let name = format!("Rfft {lengths:?}");
+        check(&name, |x| x[0].lax_fft(Rfft, lengths), &x[..1]);
+    }
+    let odd = [noises(&[5], 3)];
+    check("Rfft of 5", |x| x[0].lax_fft(Rfft, [5]), &odd);
+}
+
+#[test]
+fn programs_that_combine() {
+    let first = |y: quaxide::Result<Vec<Array>>| match y {
+        Ok(y) => y.into_iter().next().unwrap(),
+        Err(e) => Array::error(e),
+    };
+    let affine = |a: &[Array], b: &[Array]| vec![&a[0] * &b[0], &a[1] * &b[0] + (&b[1]).sin()];
+    let x = noises(&[3, 5], 1) * 0.2 + 1.0;
+    let y = noises(&[3, 5], 2);
+    let start = noises(&[], 3) + 1.0;
+    let args = [x.clone(), y.clone(), start.clone()];
+    for axes in [&[0][..], &[1], &[0, 1]] {
+        let f = |x: &[Array]| mixed(op::reduce(&[&x[0], &x[1]], &[&x[2], &x[2]], axes, affine));
+        check(&format!("reduce {axes:?}"), f, &args);
+    }
+    let window = op::Window {
+        padding: [(1, 0), (0, 1)].into_iter().collect(),
+        base_dilation: [1, 2].into_iter().collect(),
+        window_dilation: [2, 1].into_iter().collect(),
+        ..op::Window::new(&[2, 2][..], &[1, 2][..])
+    };
+    let f = |x: &[Array]| {
+        let inits = [&x[2], &x[2]];
+        mixed(op::reduce_window(
+            &[&x[0], &x[1]],
+            &inits,
+            window.clone(),
+            affine,
+        ))
+    };
+    check("reduce_window", f, &args);
+    let sliding = op::Window::new(&[2, 3][..], &[1, 2][..]);
+    let source = noises(&[2, 2], 4);
+    let f = |x: &[Array]| {
+        let ge = op::Binary::Ge;
+        let y = op::select_and_scatter(&x[0], &x[1], &x[2], sliding.clone(), ge, |a, b| a + b);
+        y.unwrap_or_else(Array::error).square()
+    };
+    check("select_and_scatter", f, &[x.clone(), source, start]);
+    let by = |x: &[Array]| first(op::sort_by(&[&x[0], &x[1]], 1, |a, b| b[0].lt(&a[0]))).square();
+    check("sort", by, &[x.clone(), y.clone()]);
+    let by = |x: &[Array]| mixed(op::sort_by(&[&x[0], &x[1]], 0, |a, b| a[0].lt(&b[0])));
+    check("sort of two", by, &[x.clone(), y]);
+    let rows = op::GatherDimensionNumbers {
+        offset_dims: [1].into_iter().collect(),
+        collapsed_slice_dims: [0].into_iter().collect(),
+        start_index_map: [0].into_iter().collect(),
+        ..Default::default()
+    };
+    let scatter = op::Scatter {
+        unique_indices: true,
+        ..op::Scatter::new(op::ScatterKind::Set, (&rows).into())
+    };
+    let at = Array::from([[2i32], [0]]);
+    let updates = noises(&[2, 5], 6);
+    let f = |x: &[Array]| {
+        let combine = |a: &[Array], b: &[Array]| vec![&a[0] * b[0].sin()];
+        first(op::scatter_by(
+            &[&x[0]],
+            &at,
+            &[&x[1]],
+            scatter.clone(),
+            combine,
+        ))
+        .square()
+    };
+    check("scatter", f, &[x, updates]);
+}
