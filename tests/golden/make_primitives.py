@@ -146,6 +146,29 @@ across("pshuffle", lambda x: lax.pshuffle(x, "i", [1, 0, 3, 2]))
 across("pswapaxes", lambda x: lax.pswapaxes(x, "i", 0))
 across("pbroadcast", lambda x: lax.pbroadcast(x, "i", 2))
 
+# Linear algebra.
+from jax._src.lax import linalg as ll
+
+M = np.sin(0.37 * np.arange(1, 51) ** 2).reshape(2, 5, 5)  # of full rank
+H = M + 1j * np.sin(0.23 * np.arange(1, 51) ** 2).reshape(2, 5, 5)
+for name, a in (("real", M), ("complex", H)):
+    s = a + np.conj(np.swapaxes(a, -1, -2))
+    high = a[:, :, :3]
+    put(f"linalg/{name}/hessenberg", ll.hessenberg(a))
+    put(f"linalg/{name}/tridiagonal", ll.tridiagonal(s, lower=True))
+    put(f"linalg/{name}/tridiagonal_upper", ll.tridiagonal(s, lower=False))
+    packed = ll.geqrf(high)
+    put(f"linalg/{name}/geqrf", packed)
+    put(f"linalg/{name}/householder_product", ll.householder_product(*packed))
+    put(f"linalg/{name}/tridiagonal_solve", ll.tridiagonal_solve(a[:, 0], a[:, 1], a[:, 2], a[:, :, :2]))
+    w = np.linalg.eigvals(a)
+    put(f"linalg/{name}/eig", np.take_along_axis(w, np.lexsort((w.imag, w.real), axis=-1), -1))
+    for i in range(16):
+        how = dict(left_side=bool(i & 1), lower=bool(i & 2), transpose_a=bool(i & 4), conjugate_a=bool(i & 4), unit_diagonal=bool(i & 8))
+        put(f"linalg/{name}/triangular_solve/{i}", ll.triangular_solve(s + 4 * np.eye(5), a, **how))
+put("linalg/pivots", ll.lu_pivots_to_permutation(np.array([[2, 2, 4], [0, 3, 2]], np.int32), 5))
+put("linalg/symmetric_product", ll.symmetric_product(M, M, alpha=2.0, beta=0.5))
+
 if __name__ == "__main__":
     path = os.path.join(os.path.dirname(__file__), "primitives.safetensors")
     save_file(OUT, path)

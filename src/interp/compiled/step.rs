@@ -93,6 +93,7 @@ impl Kernel {
             | Op::SelectAndGatherAdd(_)
             | Op::SelectAndScatterAdd(_)
             | Op::Linalg(_)
+            | Op::Factor(_)
             | Op::Gather(_)
             | Op::Scatter(_)
             | Op::Sort(_)

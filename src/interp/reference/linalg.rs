@@ -10,16 +10,16 @@ use crate::{
 use num_complex::Complex;
 use std::sync::Arc;
 
-type C = Complex<f64>;
-const ZERO: C = C { re: 0.0, im: 0.0 };
-const ONE: C = C { re: 1.0, im: 0.0 };
+pub(super) type C = Complex<f64>;
+pub(super) const ZERO: C = C { re: 0.0, im: 0.0 };
+pub(super) const ONE: C = C { re: 1.0, im: 0.0 };
 
 /// A matrix in row-major order. Reading outside gives zero, writing outside does nothing.
 #[derive(Clone)]
-struct Matrix {
-    rows: usize,
-    columns: usize,
-    elements: Vec<C>,
+pub(super) struct Matrix {
+    pub(super) rows: usize,
+    pub(super) columns: usize,
+    pub(super) elements: Vec<C>,
 }
 
 impl Matrix {
@@ -31,17 +31,17 @@ impl Matrix {
         }
     }
 
-    fn zeros(rows: usize, columns: usize) -> Matrix {
+    pub(super) fn zeros(rows: usize, columns: usize) -> Matrix {
         Matrix::new(rows, columns, vec![ZERO; rows * columns])
     }
 
-    fn identity(n: usize) -> Matrix {
+    pub(super) fn identity(n: usize) -> Matrix {
         let mut m = Matrix::zeros(n, n);
         (0..n).for_each(|i| m.set(i, i, ONE));
         m
     }
 
-    fn get(&self, i: usize, j: usize) -> C {
+    pub(super) fn get(&self, i: usize, j: usize) -> C {
         if j >= self.columns {
             return ZERO;
         }
@@ -51,7 +51,7 @@ impl Matrix {
             .unwrap_or(ZERO)
     }
 
-    fn set(&mut self, i: usize, j: usize, x: C) {
+    pub(super) fn set(&mut self, i: usize, j: usize, x: C) {
         if j < self.columns
             && let Some(slot) = self.elements.get_mut(i * self.columns + j)
         {
@@ -387,7 +387,7 @@ fn svd(a: &Matrix, full: bool) -> (Matrix, Vec<f64>, Matrix) {
 }
 
 /// The matrices of a buffer, one after the other.
-fn matrices(x: &Buffer) -> Result<Vec<Matrix>> {
+pub(super) fn matrices(x: &Buffer) -> Result<Vec<Matrix>> {
     let [.., m, n] = x.shape() else {
         return Err(Error::internal("linear algebra needs matrices"));
     };
@@ -402,7 +402,7 @@ fn matrices(x: &Buffer) -> Result<Vec<Matrix>> {
         .collect())
 }
 
-fn buffer(out: &Aval, elements: impl Iterator<Item = C>) -> Result<Buffer> {
+pub(super) fn buffer(out: &Aval, elements: impl Iterator<Item = C>) -> Result<Buffer> {
     with_dtype!(out.dtype, T => {
         let mut v: Vec<T> = try_vec(out.size())?;
         v.extend(elements.map(|x| T::from_scalar(if out.dtype.is_complex() { Scalar::Complex(x) } else { Scalar::Float(x.re) })));

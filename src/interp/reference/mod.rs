@@ -5,6 +5,7 @@ mod contract;
 pub(crate) mod control;
 mod conv;
 pub(super) mod elementwise;
+mod factor;
 mod fft;
 mod index;
 mod linalg;
@@ -91,6 +92,13 @@ pub fn apply(op: &Op, x: &[Arc<Buffer>], results: &[Aval]) -> Result<Buffers> {
         }
         Op::SelectAndScatterAdd(p) => {
             window::select_and_scatter_add(p, operand(0)?, operand(1)?, out?)?
+        }
+        Op::Factor(p) => {
+            let operands: Vec<Aval> = x.iter().map(|b| (**b.aval()).clone()).collect();
+            return match op.definition(&operands) {
+                Some(program) => Ok(owned(run(&program?, x.to_vec())?)),
+                None => factor::factor(**p, x, results),
+            };
         }
         Op::Linalg(p) => return linalg::linalg(*p, x, results),
         Op::Sort(p) => return sort::sort(p, x, results),

@@ -1,6 +1,6 @@
 //! Primitives that are defined by others: what they mean is a program, from which their derivatives follow.
 
-use super::{Arg, BatchAxis, Batched, Jvp, Op, Primitive, Tangent};
+use super::{Arg, BatchAxis, Batched, Factor, Jvp, Op, Primitive, Tangent};
 use crate::{
     array::{Array, Aval},
     error::Result,
@@ -73,6 +73,14 @@ impl Op {
             Op::ReduceBy(p) => Some(p.definition(operands)),
             Op::ReduceWindowBy(p) => Some(p.definition(operands)),
             Op::SelectAndScatter(p) => Some(p.definition(operands)),
+            Op::Factor(p)
+                if matches!(
+                    **p,
+                    Factor::SymmetricProduct { .. } | Factor::CholeskyUpdate
+                ) =>
+            {
+                Some(p.definition(operands))
+            }
             _ => None,
         }
     }

@@ -40,6 +40,7 @@ mod conv;
 pub(crate) mod defined;
 mod elementwise;
 mod exchange;
+mod factor;
 mod fft;
 mod index;
 mod linalg;
@@ -62,6 +63,7 @@ pub use control::*;
 pub use conv::*;
 pub use elementwise::*;
 pub use exchange::*;
+pub use factor::*;
 pub use fft::*;
 pub use index::*;
 pub use linalg::*;
@@ -376,7 +378,7 @@ ops! {
         ConvGeneralDilated, ReduceWindow, SelectAndGatherAdd, SelectAndScatterAdd,
         Jit,
         Scan, Cond, While, CustomJvp, CustomVjp, CustomLinear, CustomLinearSolve, Checkpoint,
-        Collective, AxisIndex, Exchange,
+        Collective, AxisIndex, Exchange, Factor,
         ReduceBy, ReduceWindowBy, SelectAndScatter, ScatterBy, SortBy,
         SplitAlong, Stack, Unstack, Tile, Fft, RngBitGenerator,
     }
