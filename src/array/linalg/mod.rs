@@ -3,10 +3,12 @@
 //! Integers become `f32` first. Functions that have one result return an array in the error state where a matrix does not fit;
 //! those with several return a `Result`. The work is done in double precision.
 
+mod factors;
 mod norms;
 mod solve;
 
 pub use super::numpy::{cross, diagonal, matmul, outer, tensordot, trace, vecdot};
+pub use factors::*;
 pub use norms::*;
 pub use solve::*;
 

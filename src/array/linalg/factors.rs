@@ -1,0 +1,85 @@
+//! Eigenvalues of any matrix, reductions by reflections, tridiagonal systems.
+
+use crate::{
+    array::{Array, operators::attempt},
+    error::{Error, Result},
+    trace::{bind_all, here, op::Factor, with_location},
+};
+
+/// The results of a [`Factor`], as many as are asked for.
+#[track_caller]
+fn factors<const N: usize>(op: Factor, x: &[&Array]) -> Result<[Array; N]> {
+    with_location(here(), || {
+        let x: Vec<Array> = x.iter().map(|x| x.inexact()).collect();
+        bind_all(op, &x)?
+            .try_into()
+            .map_err(|_| Error::internal("a decomposition lost a result"))
+    })
+}
+
+/// The eigenvalues `w` of any square matrix, complex, and vectors `v` as columns of length 1, with `x·v = v·diag(w)`.
+///
+/// ```
+/// use quaxide::{array::linalg, prelude::*};
+/// let [w, _] = linalg::eig(&Array::from([[0f32, 1.], [-1., 0.]])).unwrap();
+/// assert!(w.real().abs().max(()).item::<f32>().unwrap() < 1e-6);
+/// ```
+#[track_caller]
+pub fn eig(x: &Array) -> Result<[Array; 2]> {
+    let right = Factor::Eig {
+        left: false,
+        right: true,
+    };
+    factors(right, &[x])
+}
+
+/// The eigenvalues of any square matrix, complex, in no particular order. They have a derivative where they are distinct.
+#[track_caller]
+pub fn eigvals(x: &Array) -> Array {
+    let none = Factor::Eig {
+        left: false,
+        right: false,
+    };
+    attempt(|| factors(none, &[x]).map(|[w]| w))
+}
+
+/// The Schur form of a complex matrix: `t` upper triangular and `z` unitary with `x = z·t·zᴴ`.
+#[track_caller]
+pub fn schur(x: &Array) -> Result<[Array; 2]> {
+    factors(Factor::Schur { vectors: true }, &[x])
+}
+
+/// The Hessenberg form of a square matrix, zero below the first subdiagonal, with the reflections that lead to it in the place of
+/// those zeros, and their `τ`: `lax.linalg.hessenberg`.
+#[track_caller]
+pub fn hessenberg(x: &Array) -> Result<[Array; 2]> {
+    factors(Factor::Hessenberg, &[x])
+}
+
+/// A Hermitian matrix brought to three diagonals by reflections: the matrix with the reflections, the diagonal, its neighbour, and the
+/// `τ`: `lax.linalg.tridiagonal`.
+#[track_caller]
+pub fn tridiagonal(x: &Array, lower: bool) -> Result<[Array; 4]> {
+    factors(Factor::Tridiagonal { lower }, &[x])
+}
+
+/// The solution of a system with three diagonals: the lower one, whose first element is not read, the main one, the upper one, whose
+/// last element is not read, and right sides as columns: `lax.linalg.tridiagonal_solve`.
+///
+/// ```
+/// use quaxide::{array::linalg, prelude::*};
+/// let (beside, main) = (Array::from([1f32, 1., 1.]), Array::from([2f32, 2., 2.]));
+/// let x = linalg::tridiagonal_solve(&beside, &main, &beside, &Array::from([[3f32], [4.], [3.]]));
+/// assert_eq!(x.to_vec::<f32>().unwrap(), [1.0, 1.0, 1.0]);
+/// ```
+#[track_caller]
+pub fn tridiagonal_solve(lower: &Array, main: &Array, upper: &Array, b: &Array) -> Array {
+    attempt(|| factors(Factor::TridiagonalSolve, &[lower, main, upper, b]).map(|[x]| x))
+}
+
+/// The first columns of the product of reflections that stand below the diagonal of a matrix, as [`Factor::Geqrf`] gives them:
+/// `lax.linalg.householder_product`.
+#[track_caller]
+pub fn householder_product(x: &Array, taus: &Array) -> Array {
+    attempt(|| factors(Factor::HouseholderProduct, &[x, taus]).map(|[q]| q))
+}
