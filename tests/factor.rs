@@ -178,7 +178,7 @@ fn factors_have_derivatives() {
         Err(e) => Array::error(e),
     };
     let spread = Array::from([0.0, 1.0, 2.5, 4.5]);
-    let a = noises(&[4, 4], 1) * 0.2 + numpy::diag(&spread);
+    let a = noises(&[4, 4], 1) * 0.2 + numpy::diag(&spread, 0);
     let none = Factor::Eig {
         left: false,
         right: false,
