@@ -24,6 +24,7 @@ pub mod dispatch;
 pub mod error;
 pub mod interp;
 pub mod io;
+pub mod lax;
 pub mod nn;
 pub mod optim;
 pub mod random;
@@ -40,9 +41,9 @@ pub use error::{Error, ErrorKind, Result};
 pub use quaxide_derive::PyTree;
 pub use trace::{Jaxpr, eager, op};
 pub use transform::{
-    checkpoint, cond, custom_jvp, custom_linear_solve, custom_root, custom_vjp, eval_shape,
-    fori_loop, grad, hessian, jacfwd, jacrev, jit, jvp, linearize, make_jaxpr, scan, scan_with,
-    switch, value_and_grad, vjp, vmap, while_loop,
+    associative_scan, checkpoint, cond, custom_jvp, custom_linear_solve, custom_root, custom_vjp,
+    eval_shape, fori_loop, grad, hessian, jacfwd, jacrev, jit, jvp, linearize, make_jaxpr, scan,
+    scan_with, switch, value_and_grad, vjp, vmap, while_loop,
 };
 pub use tree::{PyTree, Static};
 
@@ -52,7 +53,7 @@ pub mod prelude {
         array::{Array, Aval, DType, Ellipsis, NewAxis, Slice, linalg, numpy},
         dispatch::{Any, ArrayValue, Dense, Rules, quaxify},
         error::{Error, Result},
-        io, nn,
+        io, lax, nn,
         optim::{self, Optimiser},
         random,
         rules::{LoraArray, LoraConfig, adapters, loraify, unloraify},
@@ -61,9 +62,9 @@ pub mod prelude {
             op::{axis_index, pmax, pmean, pmin, psum},
         },
         transform::{
-            Call, ScanOptions, by_path, checkpoint, cond, custom_jvp, custom_vjp, eval_shape,
-            fori_loop, grad, hessian, jacfwd, jacrev, jit, jvp, linearize, make_jaxpr, scan,
-            scan_with, switch, value_and_grad, vjp, vmap, while_loop,
+            Call, ScanOptions, associative_scan, by_path, checkpoint, cond, custom_jvp, custom_vjp,
+            eval_shape, fori_loop, grad, hessian, jacfwd, jacrev, jit, jvp, linearize, make_jaxpr,
+            scan, scan_with, switch, value_and_grad, vjp, vmap, while_loop,
         },
         tree::{self, PyTree, Static},
     };

@@ -152,6 +152,58 @@ fn functions() -> Vec<Case> {
         one("vdot", |x| numpy::vdot(x, x)),
         one("power", |x| x.pow(3)),
         one("mean", |x| x.mean(0)),
+        one("associative_scan", |x| {
+            Array::from_result(associative_scan(
+                |a: &Array, b: &Array| lax::add(a, b),
+                x,
+                false,
+                1,
+            ))
+        }),
+        one("associative_scan_reverse", |x| {
+            Array::from_result(associative_scan(
+                |a: &Array, b: &Array| lax::mul(a, b),
+                x,
+                true,
+                0,
+            ))
+        }),
+        one("map", |x| Array::from_result(lax::map(lax::sin, x))),
+        one("scan_unroll", |x| {
+            let unroll = ScanOptions::new().unroll(2);
+            let first = x.index(0);
+            let step = |c: &Array, y: &Array| (c + y, c.clone());
+            Array::from_result(scan_with(unroll, step, &first, x).map(|(_, y)| y))
+        }),
+        one("dynamic_slice_in_dim", |x| {
+            let at = lax::convert_element_type(&x.index((0, 0)), DType::I32);
+            lax::dynamic_slice_in_dim(x, &at, 2, 1)
+        }),
+        one("batch_matmul", |x| {
+            lax::batch_matmul(x, &lax::transpose(x, [1, 0]))
+        }),
+        one("lax_select", |x| {
+            lax::select(&lax::gt(x, 0.0), x, &lax::neg(x))
+        }),
+        one("lax_clamp", |x| lax::clamp(0.0, x, 1.0)),
+        one("expand_dims", |x| lax::expand_dims(x, [0, 3])),
+        one("collapse", |x| lax::collapse(x, 0, 2)),
+        one("lax_dot", |x| lax::dot(x, &lax::transpose(x, [1, 0]))),
+        one("fft", |x| lax::fft(x, op::FftType::Rfft, [4])),
+        one("conv_transpose", |x| {
+            let image = lax::reshape(x, [1, 12, 1]);
+            let kernel = lax::reshape(&lax::slice(x, [0, 0], [3, 1], None), [3, 1, 1]);
+            let same = quaxide::array::Pads::Same;
+            lax::conv_transpose(&image, &kernel, [2], same)
+        }),
+        (
+            "sort_key_val",
+            Box::new(|x| {
+                let both = lax::sort_key_val(x, &lax::neg(x), 0);
+                both.map_or(vec![], |(k, v)| vec![k, v])
+            }),
+        ),
+        one("reduce_precision", |x| lax::reduce_precision(x, 5, 10)),
         one("sum_int8", |x| x.astype(DType::I8).sum(())),
     ]
 }

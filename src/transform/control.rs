@@ -22,6 +22,7 @@ use crate::{
 pub struct ScanOptions {
     reverse: bool,
     length: Option<usize>,
+    unroll: Option<usize>,
 }
 
 impl ScanOptions {
@@ -34,6 +35,13 @@ impl ScanOptions {
     #[must_use]
     pub fn reverse(mut self) -> Self {
         self.reverse = true;
+        self
+    }
+
+    /// How many steps a backend may lay out one after another: a hint that programs carry, without effect on results. At least 1.
+    #[must_use]
+    pub fn unroll(mut self, steps: usize) -> Self {
+        self.unroll = Some(steps.max(1));
         self
     }
 
@@ -240,7 +248,7 @@ fn scan_dyn(
         num_carry,
         num_consts,
         reverse: options.reverse,
-        unroll: 1,
+        unroll: options.unroll.unwrap_or(1),
     };
     let mut results = apply(scan.into(), &args)?;
     let ys = results.split_off(num_carry.min(results.len()));

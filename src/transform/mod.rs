@@ -1,5 +1,6 @@
 //! Transformations of functions. Each has a typed front of a line, and beneath it works from program to program.
 
+mod associative;
 pub(crate) mod batch;
 mod checkpoint;
 mod control;
@@ -15,6 +16,7 @@ mod solve;
 pub(crate) mod transpose;
 mod vmap;
 
+pub use associative::{associative_scan, map};
 pub use checkpoint::checkpoint;
 pub(crate) use control::close_together;
 pub use control::{ScanOptions, cond, fori_loop, scan, scan_with, switch, while_loop};

@@ -7,7 +7,7 @@ use super::{
     tuple_text, windows,
 };
 use crate::{
-    array::{Array, Aval, DType, Dims, Scalar, aval::size_of},
+    array::{Array, Aval, DType, Dims, IntoDims, Scalar, aval::size_of},
     error::{Error, Result},
     trace::bind,
 };
@@ -43,8 +43,9 @@ pub struct Window {
 
 impl Window {
     /// A window of these sizes that moves by its strides within the array.
-    pub fn new(window_dimensions: impl Into<Dims>, window_strides: impl Into<Dims>) -> Window {
-        let (window_dimensions, window_strides) = (window_dimensions.into(), window_strides.into());
+    pub fn new(window_dimensions: impl IntoDims, window_strides: impl IntoDims) -> Window {
+        let (window_dimensions, window_strides) =
+            (window_dimensions.into_dims(), window_strides.into_dims());
         let n = window_dimensions.len();
         Window {
             base_dilation: Dims::from_elem(1, n),
