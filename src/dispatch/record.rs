@@ -1,5 +1,6 @@
 //! What a dispatching trace did: the program as the user said it, and the choice made for each equation.
 
+use crate::rules::algebra::PlannedIsland;
 use crate::{
     array::Array,
     error::Result,
@@ -53,6 +54,9 @@ pub struct Explained {
 pub struct Explanation {
     /// The equations, in order.
     pub equations: Vec<Explained>,
+    /// The pieces of linear algebra in the dispatched program: what each costs as written, what is computed instead, and what that
+    /// costs.
+    pub plans: Vec<PlannedIsland>,
 }
 
 impl fmt::Display for Explanation {
@@ -66,6 +70,9 @@ impl fmt::Display for Explanation {
             for reason in &e.considered {
                 write!(f, "\n    {reason}")?;
             }
+        }
+        for plan in &self.plans {
+            write!(f, "\n{}", plan.to_string().trim_end())?;
         }
         Ok(())
     }
@@ -156,6 +163,7 @@ impl Recorder {
         (
             self.program.clone(),
             Explanation {
+                plans: Vec::new(),
                 equations: self.explanation.clone(),
             },
         )

@@ -118,7 +118,12 @@ fn made(graph: &Graph, class: Id) -> Made {
         }
         _ => Made::Apart,
     };
-    let nodes = graph[class].nodes.iter().map(of_node);
+    // Only what can be computed counts.
+    let feasible = |node: &&Term| {
+        let children = node.children();
+        children.iter().all(|child| graph[*child].data.feasible)
+    };
+    let nodes = graph[class].nodes.iter().filter(feasible).map(of_node);
     nodes
         .filter(|made| *made != Made::Apart)
         .min_by_key(|made| *made == Made::Contracted)

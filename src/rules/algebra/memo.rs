@@ -27,6 +27,11 @@ struct Memo {
 
 static MEMO: LazyLock<Mutex<Memo>> = LazyLock::new(Mutex::default);
 
+/// Forgets all plans, so that the next program is planned anew: for measurements.
+pub fn forget() {
+    *MEMO.lock().unwrap_or_else(PoisonError::into_inner) = Memo::default();
+}
+
 /// The solution of a problem under the default cost model, from the memo if it is there.
 pub(super) fn solved(problem: &Problem) -> Outcome {
     // A panic elsewhere cannot leave an entry half made.

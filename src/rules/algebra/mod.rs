@@ -14,16 +14,21 @@ pub mod lower;
 mod memo;
 mod moving;
 pub mod network;
+mod oracle;
 pub mod plan;
 pub mod problem;
 mod program;
 mod refine;
+mod report;
 pub mod rules;
 pub mod solve;
 pub mod structure;
+mod view;
 
 #[cfg(test)]
 mod tests;
 
+pub use memo::forget;
 pub(crate) use program::rewrite;
-pub use program::{PlannedIsland, plans};
+pub use report::{PlannedIsland, optimum, plans, rewritten};
+pub use view::{EClass, EGraph, ENode, egraphs};

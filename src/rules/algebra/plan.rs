@@ -146,6 +146,35 @@ impl Plan {
         self
     }
 
+    /// The same with each sum that is only a term of another sum taken up into it.
+    pub fn with_flat_sums(mut self) -> Plan {
+        let uses = self.uses();
+        for index in 0..self.steps.len() {
+            let Action::Sum(terms) = &self.steps[index].action else {
+                continue;
+            };
+            let rank = self.steps[index].shape.len();
+            let mut flat: SmallVec<[(f64, usize, Labels); 2]> = SmallVec::new();
+            for (coefficient, operand, labels) in terms {
+                match &self.steps[*operand].action {
+                    // Terms broadcast within the inner sum are broadcast within the outer one.
+                    Action::Sum(inner) if uses[*operand] == 1 && labels.len() == rank => {
+                        for (own, step, axes) in inner {
+                            let axes = axes.iter().map(|axis| labels[*axis as usize]);
+                            flat.push((coefficient * own, *step, axes.collect()));
+                        }
+                    }
+                    _ => flat.push((*coefficient, *operand, labels.clone())),
+                }
+            }
+            // A sum has a term with all axes, or it would have to be broadcast as a whole.
+            if flat.iter().any(|(_, _, labels)| labels.len() == rank) {
+                self.steps[index].action = Action::Sum(flat);
+            }
+        }
+        self.trimmed()
+    }
+
     /// How often each step's result is used, by other steps and by roots.
     fn uses(&self) -> Vec<u32> {
         let mut uses = vec![0; self.steps.len()];
@@ -309,7 +338,8 @@ fn letter(label: Label) -> String {
     }
 }
 
-fn letters(labels: impl IntoIterator<Item = Label>) -> String {
+/// Labels as letters of an einsum.
+pub fn letters(labels: impl IntoIterator<Item = Label>) -> String {
     labels.into_iter().map(letter).collect()
 }
 

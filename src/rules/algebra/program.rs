@@ -1,20 +1,16 @@
 //! Whole programs: each island is planned and written back, marks go, programs inside are rewritten likewise.
 
-use super::cost::CostModel;
 use super::equation::mark;
 use super::export::{Placed, export};
 use super::import::{Island, islands};
 use super::lower::Refusal;
 use super::memo::{Outcome, solved};
-use super::plan::Plan;
 use crate::error::{Error, Result};
 use crate::trace::op::Op;
 use crate::trace::{Atom, Eqn, Jaxpr, Program, Var};
 use rustc_hash::FxHashMap;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::fmt;
-use std::panic::Location;
 
 /// The cheapest program that is found to equal this one: a valid one, with the same inputs and results. Calls should have been
 /// inlined, for they bound what is seen at once.
@@ -25,84 +21,6 @@ use std::panic::Location;
 pub(crate) fn rewrite(program: &Jaxpr) -> Result<Jaxpr> {
     let rewritten = rewritten(program, &mut FxHashMap::default())?;
     Ok(rewritten.unwrap_or_else(|| program.clone()))
-}
-
-/// What became of an island: what it cost as written, what was chosen instead.
-#[derive(Debug, Clone)]
-pub struct PlannedIsland {
-    /// Where the user's program asks for its first result.
-    pub at: &'static Location<'static>,
-    /// Number of its equations.
-    pub equations: usize,
-    /// The cost of the program as written, in microseconds.
-    pub cost_as_written: f64,
-    /// The cost of the plan; infinite if there is none.
-    pub cost: f64,
-    /// Whether the program as written forms what a value forbids.
-    pub written_is_forbidden: bool,
-    /// The plan in the notation of einsum, a step a line.
-    pub plan: String,
-}
-
-impl fmt::Display for PlannedIsland {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let refused = match self.written_is_forbidden {
-            true => ", refused as written",
-            false => "",
-        };
-        writeln!(
-            f,
-            "{}:{}: {} equations, {:.1} µs as written{refused}, {:.1} µs planned",
-            self.at.file(),
-            self.at.line(),
-            self.equations,
-            self.cost_as_written,
-            self.cost
-        )?;
-        f.write_str(&self.plan)
-    }
-}
-
-/// The islands of a program that has not been rewritten, and their plans.
-///
-/// # Errors
-///
-/// If a value's definition forms by itself what the value does not allow.
-pub fn plans(program: &Jaxpr) -> Result<Vec<PlannedIsland>> {
-    let of_island = |island: Island| {
-        let result = island.roots.first()?;
-        let first = program
-            .eqns()
-            .iter()
-            .find(|eqn| eqn.outputs.contains(result))?;
-        let as_written = Plan::as_written(&island.problem).trimmed();
-        let cost_as_written = as_written.cost(&CostModel::default(), island.problem.itemsize);
-        let outcome = solved(&island.problem);
-        let (cost, written_is_forbidden, plan) = match outcome.as_ref() {
-            Ok(solution) => (
-                solution.cost,
-                solution.written_is_forbidden,
-                solution.plan.to_string(),
-            ),
-            Err(refusal) => (
-                f64::INFINITY,
-                true,
-                refused(program, &island, refusal).to_string(),
-            ),
-        };
-        Some(PlannedIsland {
-            at: first.at,
-            equations: island.eqns.len(),
-            cost_as_written,
-            cost,
-            written_is_forbidden,
-            plan,
-        })
-    };
-    Ok(islands(program)?
-        .into_iter()
-        .filter_map(of_island)
-        .collect())
 }
 
 /// Programs inside that have been looked at, by identity; `None` for those that stay as they are.
@@ -298,7 +216,7 @@ fn in_order(program: &Jaxpr, placed: Vec<Placed>) -> Option<Vec<Eqn>> {
 }
 
 /// The refusal as the user sees it: which value, which operation wanted it as an array, where, and what would work.
-fn refused(program: &Jaxpr, island: &Island, refusal: &Refusal) -> Error {
+pub(super) fn refused(program: &Jaxpr, island: &Island, refusal: &Refusal) -> Error {
     let value = refusal
         .value
         .and_then(|value| island.values.get(value as usize))

@@ -4,7 +4,7 @@ use super::analysis::{Algebra, Graph};
 use super::construct::whole;
 use super::cost::CostModel;
 use super::exact;
-use super::extract::ClassGraph;
+use super::extract::{Choice, ClassGraph};
 use super::language::Labels;
 use super::lower::{Built, Refusal, build, lower};
 use super::plan::Plan;
@@ -61,6 +61,23 @@ impl Solution {
 ///
 /// If no plan avoids to materialise a value that must not be.
 pub fn solve(problem: &Problem, model: &CostModel) -> Result<Solution, Refusal> {
+    explore(problem, model).map(|explored| explored.solution)
+}
+
+/// A solution with the e-graph in which it was found.
+pub struct Explored {
+    /// The solution.
+    pub solution: Solution,
+    /// The e-graph, the part of it that plans may use, and what is chosen there; `None` if the island was not searched.
+    pub found: Option<(Graph, ClassGraph, Choice)>,
+}
+
+/// As [`solve`], with all that was found.
+///
+/// # Errors
+///
+/// As [`solve`].
+pub fn explore(problem: &Problem, model: &CostModel) -> Result<Explored, Refusal> {
     let written = Plan::as_written(problem).trimmed();
     let cost_as_written = written.cost(model, problem.itemsize);
     let mut built = build(problem, model, WORK);
@@ -87,8 +104,14 @@ pub fn solve(problem: &Problem, model: &CostModel) -> Result<Solution, Refusal> 
         nodes: built.graph.total_size(),
         classes: built.graph.number_of_classes(),
     };
+    let alone = |solution| {
+        Ok(Explored {
+            solution,
+            found: None,
+        })
+    };
     if problem.steps.len() > MOST_STEPS {
-        return Ok(solution);
+        return alone(solution);
     }
 
     let roots: Vec<(Id, Labels)> = problem
@@ -103,7 +126,7 @@ pub fn solve(problem: &Problem, model: &CostModel) -> Result<Solution, Refusal> 
     built.graph.rebuild();
     let graph = saturate(problem, built.graph);
     if graph.analysis.broken {
-        return Ok(solution);
+        return alone(solution);
     }
     let asked: Vec<Id> = roots.iter().map(|(id, _)| *id).collect();
     let classes = ClassGraph::new(&graph, &asked);
@@ -111,19 +134,28 @@ pub fn solve(problem: &Problem, model: &CostModel) -> Result<Solution, Refusal> 
     solution.nodes = graph.total_size();
     solution.classes = graph.number_of_classes();
     if !classes.is_feasible() {
-        return Ok(solution);
+        return alone(solution);
     }
     let (choice, choice_cost) = classes.good_choice();
     let found = exact::search(&classes, choice, choice_cost);
     solution.proven = found.proven;
     if let Some(plan) = classes.plan(&graph, &found.choice, &roots) {
-        let cost = plan.cost(model, problem.itemsize);
+        let mut plan = plan;
+        let mut cost = plan.cost(model, problem.itemsize);
+        let flat = plan.clone().with_flat_sums();
+        let flat_cost = flat.cost(model, problem.itemsize);
+        if flat_cost < cost {
+            (plan, cost) = (flat, flat_cost);
+        }
         if cost < solution.cost * (1.0 - 1e-9) {
             solution.plan = plan;
             solution.cost = cost;
         }
     }
-    Ok(solution)
+    Ok(Explored {
+        solution,
+        found: Some((graph, classes, found.choice)),
+    })
 }
 
 /// Whether a step that the roots need is forbidden.
