@@ -1,6 +1,6 @@
 //! What equality saturation makes of the programs that people write with low-rank updates: a line for each case and shape.
 //!
-//! `cargo run --release --example rewrite_report -- [--shape M,K,N,R]…`: a weight is M×K, its update M×R times R×K, and an input
+//! `cargo run --release --example rewrite_report -- [--shape M,K,N,R]… [--case NAME]…`: a weight is M×K, its update M×R times R×K, and an input
 //! K×N. `naive` is the cost of the program as written, in microseconds of the model; `extracted` that of the plan; `optimum` that
 //! of the best plan there is, found by exhaustion (`-` if that would take too long); `ms` all that rewriting took, with nothing
 //! known from before.
@@ -485,8 +485,12 @@ fn print(name: &str, s: Shape, line: &Line) {
     );
 }
 
-fn report(s: Shape) -> Result<()> {
+fn report(s: Shape, wanted: &[String]) -> Result<()> {
+    let skipped = |name: &str| !wanted.is_empty() && !wanted.iter().any(|w| w == name);
     for (name, program) in cases(s)? {
+        if skipped(name) {
+            continue;
+        }
         let program = program.map_err(|e| e.note(format!("in the case {name}")))?;
         let line = line(&program).map_err(|e| e.note(format!("in the case {name}")))?;
         print(name, s, &line);
@@ -499,6 +503,9 @@ fn report(s: Shape) -> Result<()> {
         }
     }
     for (name, program) in hand_written(s) {
+        if skipped("hand_written") && skipped(&format!("hand_written:{name}")) {
+            continue;
+        }
         let program = program.map_err(|e| e.note(format!("in the case {name}")))?;
         print(&format!("hand_written:{name}"), s, &line(&program)?);
     }
@@ -506,9 +513,16 @@ fn report(s: Shape) -> Result<()> {
 }
 
 fn main() -> ExitCode {
-    let mut shapes = vec![];
+    let (mut shapes, mut wanted) = (vec![], vec![]);
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
+        if let Some(name) = argument.strip_prefix("--case") {
+            wanted.push(match name {
+                "" => arguments.next().unwrap_or_default(),
+                _ => name.trim_start_matches('=').to_string(),
+            });
+            continue;
+        }
         let text = match argument.strip_prefix("--shape") {
             Some("") => arguments.next().unwrap_or_default(),
             Some(text) => text.trim_start_matches('=').to_string(),
@@ -531,7 +545,7 @@ fn main() -> ExitCode {
         });
     }
     for shape in shapes {
-        if let Err(e) = report(shape) {
+        if let Err(e) = report(shape, &wanted) {
             eprintln!("{e}");
             return ExitCode::FAILURE;
         }

@@ -18,7 +18,7 @@ use super::language::{Label, Labels, Shape, Term, elements};
 use super::problem::{Leaf, Value};
 use super::structure::Structure;
 use egg::{Analysis, DidMerge, EGraph, Id};
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
 /// The e-graph of an island.
@@ -259,8 +259,12 @@ pub struct Algebra {
     pub step: u32,
     /// Rewrites that have been tried, by hash.
     pub tried: FxHashSet<u64>,
+    /// What each law saw of each class when it last looked at it.
+    pub seen: FxHashMap<(&'static str, Id), u64>,
     /// Units of work that the rules may still do.
     pub work: u64,
+    /// Whether sums are multiplied out where that pays, and not only where they must not be formed.
+    pub generous: bool,
     /// Whether a rule was stopped by a limit.
     pub stopped: bool,
     /// Whether a rule equated what cannot be equal.

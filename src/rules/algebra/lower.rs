@@ -92,7 +92,9 @@ pub fn build(problem: &Problem, model: &CostModel, work: u64) -> Built {
         largest,
         step: 0,
         tried: FxHashSet::default(),
+        seen: FxHashMap::default(),
         work,
+        generous: problem.values.iter().all(|value| value.allow_materialise),
         stopped: false,
         broken: false,
     });

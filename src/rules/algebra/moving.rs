@@ -282,33 +282,40 @@ impl Writer<'_> {
         shape: &[usize],
         order: &Labels,
     ) -> Result<Option<Tensor>> {
-        let mut parts: Vec<(usize, f64, Factor)> = Vec::with_capacity(terms.len());
+        let mut parts: Vec<(usize, f64, Factor, Band)> = Vec::with_capacity(terms.len());
         let mut along: Option<Label> = None;
         for (coefficient, step, labels) in terms {
             let Some((axis, band, tensor)) = self.placed(*step, labels) else {
                 return Ok(None);
             };
+            let cut = Band::new(
+                [band.count, band.sizes[1]],
+                [0, band.starts[1]],
+                [1, band.steps[1]],
+                band.count,
+            );
             if *along.get_or_insert(axis) != axis || tensor.labels.len() != order.len() {
                 return Ok(None);
             }
-            parts.push((band.starts[0], *coefficient, tensor));
+            parts.push((band.starts[0], *coefficient, tensor, cut));
         }
         let Some(along) = along.filter(|_| parts.len() > 1) else {
             return Ok(None);
         };
-        parts.sort_by_key(|(start, _, _)| *start);
+        parts.sort_by_key(|(start, ..)| *start);
         let mut end = 0;
-        for (start, _, tensor) in &parts {
+        for (start, _, _, cut) in &parts {
             if *start != end {
                 return Ok(None);
             }
-            end += tensor.shape[axis_of(tensor, along)?];
+            end += cut.count;
         }
         if end != shape[along as usize] {
             return Ok(None);
         }
         let mut atoms = Vec::with_capacity(parts.len());
-        for (_, coefficient, tensor) in parts {
+        for (_, coefficient, tensor, cut) in parts {
+            let tensor = self.banded(tensor, &cut, [along, along])?;
             let mut part = self.transposed(tensor, order);
             if coefficient != 1.0 {
                 part = self.times(part, coefficient)?;
@@ -328,7 +335,7 @@ impl Writer<'_> {
         }))
     }
 
-    /// If a step places a tensor as a whole in a larger one: along which label of the sum, how, and the tensor.
+    /// If a step places a tensor, or a slice of it, as one block in a larger one: along which label of the sum, how, and the tensor.
     fn placed(&self, step: usize, labels: &Labels) -> Option<(Label, Band, Factor)> {
         let Action::Product(operands) = &self.plan.steps[step].action else {
             return None;
@@ -348,7 +355,7 @@ impl Writer<'_> {
         let result = own.1.iter().position(|label| *label < rank)?;
         let band = if result == 0 { band } else { band.transposed() };
         let inner = own.1[1 - result];
-        let whole = band.count == band.sizes[1] && (band.count == 1 || band.steps == [1, 1]);
+        let whole = band.count == 1 || band.steps[0] == 1;
         let named = |label: Label| match label == inner {
             true => labels.get(own.1[result] as usize).copied(),
             false => labels.get(label as usize).copied(),

@@ -606,12 +606,16 @@ impl Search<'_> {
         let tensor = &self.tensors[id];
         let rank = tensor.shape.len() as Label;
         tensor.terms.iter().all(|(term, _)| {
-            term.factors.iter().any(|(leaf, labels)| {
-                matches!(
-                    self.structure(*leaf),
-                    Some(super::structure::Structure::Band(_))
-                ) && labels.iter().any(|l| *l < rank)
-            })
+            term.factors
+                .iter()
+                .any(|(leaf, labels)| match self.structure(*leaf) {
+                    Some(super::structure::Structure::Band(band)) => (0..2).any(|side| {
+                        labels[side] < rank
+                            && labels[1 - side] >= rank
+                            && band.count < band.sizes[side]
+                    }),
+                    _ => false,
+                })
         })
     }
 

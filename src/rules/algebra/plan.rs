@@ -297,7 +297,7 @@ pub fn made<'a>(factors: impl Iterator<Item = Factor<'a>>, rank: usize) -> Made 
         moved |= factor.structure.is_some();
         if let Some(Structure::Band(band)) = factor.structure {
             let result = factor.labels.iter().position(|l| (*l as usize) < rank);
-            placed |= result.is_some_and(|side| band.count == band.sizes[1 - side]);
+            placed |= result.is_some_and(|side| band.count < band.sizes[side]);
         }
     }
     match (tensors, sums) {

@@ -12,9 +12,12 @@
 
 use super::analysis::{Algebra, Graph};
 use super::construct::{Level, Operand, View, equate, product, sum};
-use super::language::{Label, Labels, Product, Sum, Term};
+use super::cost::{Addend, Made};
+use super::language::{Label, Labels, Product, Sum, Term, elements};
 use super::network::Network;
-use egg::{Applier, EGraph, Id, PatternAst, Rewrite, SearchMatches, Searcher, Subst, Symbol, Var};
+use egg::{
+    Applier, EGraph, Id, Language, PatternAst, Rewrite, SearchMatches, Searcher, Subst, Symbol, Var,
+};
 use rustc_hash::FxHasher;
 use smallvec::{SmallVec, smallvec};
 use std::hash::{Hash, Hasher};
@@ -69,7 +72,7 @@ pub const LAWS: [Law; 6] = [FLATTEN, DISTRIBUTE, GATHER, ORDER, FACTOR, EXPAND];
 /// The laws as rewrites.
 pub fn rewrites(laws: &[Law]) -> Vec<Rule> {
     laws.iter()
-        .filter_map(|law| Rewrite::new(law.name, law.nodes, Act(law.action)).ok())
+        .filter_map(|law| Rewrite::new(law.name, law.nodes, Act(*law)).ok())
         .collect()
 }
 
@@ -125,7 +128,23 @@ impl Searcher<Term, Algebra> for Nodes {
 }
 
 #[derive(Clone, Copy)]
-struct Act(Action);
+struct Act(Law);
+
+/// What a law may see of a class: its nodes, and how many nodes their children have. Where that is as it was, the law has nothing
+/// to add.
+fn stamp(graph: &Graph, class: Id) -> u64 {
+    let mut hasher = FxHasher::default();
+    graph.analysis.generous.hash(&mut hasher);
+    for node in &graph[class].nodes {
+        if let Term::Prod(_) | Term::Add(_) = node {
+            for child in node.children() {
+                let child = &graph[*child];
+                (child.id, child.nodes.len(), child.data.feasible).hash(&mut hasher);
+            }
+        }
+    }
+    hasher.finish()
+}
 
 impl Applier<Term, Algebra> for Act {
     fn apply_one(
@@ -136,8 +155,16 @@ impl Applier<Term, Algebra> for Act {
         _ast: Option<&PatternAst<Term>>,
         _rule: Symbol,
     ) -> Vec<Id> {
+        // The laws that look at more than the children are the last to run, and once.
+        if !matches!(self.0.name, "expand" | "factor") {
+            let stamp = stamp(graph, class);
+            let key = (self.0.name, class);
+            if graph.analysis.seen.insert(key, stamp) == Some(stamp) {
+                return Vec::new();
+            }
+        }
         graph.analysis.step = graph[class].data.step;
-        match (self.0)(graph, class) {
+        match (self.0.action)(graph, class) {
             true => vec![class],
             false => Vec::new(),
         }
@@ -312,7 +339,7 @@ fn cheapest(graph: &Graph, operands: &[Operand], rank: Label, limited: bool) -> 
         .filter(|operand| !operand.labels.is_empty())
         .cloned()
         .collect();
-    if tensors.len() < 2 {
+    if tensors.is_empty() {
         return Some(0.0);
     }
     let network = Network::new(graph, &tensors, &outputs(rank))?;
@@ -342,40 +369,51 @@ fn pays(graph: &mut Graph, outer: &Product, inner: &Product, flat: &[Operand]) -
 
 /// Whether multiplying out a sum of products is cheaper than to form the sum: so it is for a low-rank update and few columns.
 fn pays_multiplied_out(graph: &mut Graph, node: &Product, position: usize, inner: &Sum) -> bool {
-    // Where sums must not be formed they are multiplied out anyway, and room for nodes is dear.
-    if graph
-        .analysis
-        .values
-        .iter()
-        .any(|value| !value.allow_materialise)
-    {
-        return false;
-    }
     let mut rest = operands(node);
     let replaced = rest.remove(position);
     let Some(outer) = cheapest(graph, &operands(node), node.outputs, false) else {
         return false;
     };
-    let (mut formed, mut multiplied, mut products_found) = (0.0, 0.0, false);
+    let algebra = &graph.analysis;
+    let own = elements(&graph[replaced.id].data.shape);
+    let shape = super::analysis::shape_of(
+        node.children
+            .iter()
+            .zip(&node.labels)
+            .map(|(child, labels)| (graph[*child].data.shape.as_slice(), labels.as_slice())),
+        node.outputs as usize,
+    );
+    let added = |size: f64| {
+        let addends: SmallVec<[Addend; 4]> = (0..inner.children.len())
+            .map(|_| Addend {
+                elements: size,
+                made: Made::Contracted,
+            })
+            .collect();
+        algebra.model.sum(algebra.itemsize, &addends, size)
+    };
+    let (mut formed, mut multiplied) = (added(own), added(elements(&shape)));
+    let mut products_found = false;
     for (child, labels) in inner.children.iter().zip(&inner.labels) {
         let labels = inlined(labels, inner.outputs, &replaced.labels, 0);
         let mut flat = rest.clone();
-        let term = products(graph, *child)
-            .into_iter()
-            .find(|p| p.children.len() > 1);
+        // The cheapest way to compute the term is what is compared.
+        let cost = |p: &Product| cheapest(graph, &operands(p), p.outputs, false);
+        let ways = products(graph, *child).into_iter();
+        let ways = ways.filter(|p| (2..=MOST_FACTORS).contains(&p.children.len()));
+        let term = ways
+            .filter_map(|p| Some((cost(&p)?, p)))
+            .min_by(|a, b| a.0.total_cmp(&b.0));
         match term {
             None => flat.push(Operand { id: *child, labels }),
-            Some(term) => {
+            Some((cost, term)) => {
                 products_found = true;
+                formed += cost;
                 let base = fresh(&node.labels, node.outputs);
                 flat.extend(operands(&term).into_iter().map(|operand| Operand {
                     labels: inlined(&operand.labels, term.outputs, &labels, base),
                     ..operand
                 }));
-                match cheapest(graph, &operands(&term), term.outputs, false) {
-                    Some(cost) => formed += cost,
-                    None => return false,
-                }
             }
         }
         if flat.len() > MOST_FACTORS
@@ -403,6 +441,10 @@ fn distribute(graph: &mut Graph, class: Id) -> bool {
                 let forced = !data.feasible;
                 let scaling = inner.children.len() == 1;
                 let wanted = forced || scaling || data.provenance.several_components();
+                // Where sums must not be formed they are multiplied out anyway; that goes first, for room is dear.
+                if !wanted && !graph.analysis.generous {
+                    continue;
+                }
                 let most = match (forced, wanted) {
                     (true, _) => MOST_FORCED_TERMS,
                     (false, true) => 2 * MOST_TERMS,
@@ -606,12 +648,32 @@ fn order_node(graph: &mut Graph, class: Id, node: &Product) -> bool {
             && subset > whole ^ subset
             && network.joins(subset, whole ^ subset)
         {
-            let mut factors: SmallVec<[Operand; 4]> = smallvec![left.operand(), right.operand()];
-            factors.extend(scalars.iter().cloned());
-            let coefficient = left.coefficient * right.coefficient;
-            let mut view = product(graph, &factors, &free, Level::Physical);
-            view.coefficient *= coefficient;
-            news |= equate(graph, class, view);
+            // A factor may also be read as it is, its own labels summed on the way.
+            let plain = |side: usize| match side.is_power_of_two() {
+                true => Some(side.trailing_zeros() as usize).filter(|i| network.private(*i)),
+                false => None,
+            };
+            let ways = [
+                (None, None),
+                (plain(subset), None),
+                (None, plain(whole ^ subset)),
+            ];
+            for (place, (raw_left, raw_right)) in ways.into_iter().enumerate() {
+                if place > 0 && raw_left.or(raw_right).is_none() {
+                    continue;
+                }
+                let side = |view: &View, raw: Option<usize>| match raw {
+                    Some(factor) => (tensors[factor].clone(), 1.0),
+                    None => (view.operand(), view.coefficient),
+                };
+                let (left, right) = (side(left, raw_left), side(right, raw_right));
+                let coefficient = left.1 * right.1;
+                let mut factors: SmallVec<[Operand; 4]> = smallvec![left.0, right.0];
+                factors.extend(scalars.iter().cloned());
+                let mut view = product(graph, &factors, &free, Level::Physical);
+                view.coefficient *= coefficient;
+                news |= equate(graph, class, view);
+            }
         }
     }
     news

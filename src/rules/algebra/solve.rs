@@ -14,10 +14,14 @@ use egg::{Id, Runner, SimpleScheduler};
 use std::sync::LazyLock;
 use std::time::Duration;
 
-/// Units of work that the rules may do for one island.
-const WORK: u64 = 20_000;
+/// Units of work that the rules may do for each step of an island; a unit is about a microsecond.
+const WORK_PER_STEP: u64 = 500;
+/// Units of work that the rules may do for one island at least, and at most.
+const WORK: std::ops::RangeInclusive<u64> = 4_000..=20_000;
 /// Nodes beyond which no iteration is begun.
 const MOST_NODES: usize = 4_000;
+/// Up to so many nodes, sums are multiplied out where that pays even if others have to be.
+const FEW_NODES: usize = 600;
 /// Islands of more steps are only lowered.
 const MOST_STEPS: usize = 3_000;
 
@@ -80,7 +84,8 @@ pub struct Explored {
 pub fn explore(problem: &Problem, model: &CostModel) -> Result<Explored, Refusal> {
     let written = Plan::as_written(problem).trimmed();
     let cost_as_written = written.cost(model, problem.itemsize);
-    let mut built = build(problem, model, WORK);
+    let work = WORK_PER_STEP * problem.steps.len() as u64;
+    let mut built = build(problem, model, work.clamp(*WORK.start(), *WORK.end()));
     let lowered = lower(problem, &mut built);
     let written_is_forbidden = written_is_forbidden(problem, &built);
     let lowered = match lowered {
@@ -199,6 +204,10 @@ fn saturate(problem: &Problem, graph: Graph) -> Graph {
     if sums {
         graph = run(graph, &FACTOR_ONCE, 1);
         graph = run(graph, &SATURATE, 3);
+        if !graph.analysis.generous && graph.total_size() < FEW_NODES {
+            graph.analysis.generous = true;
+            graph = run(graph, &SATURATE, 3);
+        }
     }
     graph
 }

@@ -71,7 +71,11 @@ impl EGraph {
         }
         let number = |id: &egg::Id| {
             let id = graph.find(*id);
-            classes.ids.iter().position(|known| *known == id).unwrap_or(0)
+            classes
+                .ids
+                .iter()
+                .position(|known| *known == id)
+                .unwrap_or(0)
         };
         let of_class = |class: usize| EClass {
             shape: graph[classes.ids[class]].data.shape.to_vec(),
@@ -109,9 +113,15 @@ impl EGraph {
     /// The graph in the language of Graphviz: a box for each class, what the plan computes in colour.
     pub fn dot(&self) -> String {
         let mut dot = String::from("digraph egraph {\n  compound=true; rankdir=TB;\n");
-        dot.push_str("  node [shape=box, style=filled, fillcolor=white, fontname=\"monospace\"];\n");
+        dot.push_str(
+            "  node [shape=box, style=filled, fillcolor=white, fontname=\"monospace\"];\n",
+        );
         for (number, class) in self.classes.iter().enumerate() {
-            let colour = if class.is_chosen { "#d8f0d8" } else { "#f2f2f2" };
+            let colour = if class.is_chosen {
+                "#d8f0d8"
+            } else {
+                "#f2f2f2"
+            };
             let _ = writeln!(
                 dot,
                 "  subgraph cluster_{number} {{\n    label=\"#{number} {:?}{}\"; style=filled; color=\"{colour}\";",
@@ -167,9 +177,9 @@ impl EGraph {
                 if class.is_root { " · a result" } else { "" }
             );
             for node in &class.nodes {
-                let _ = write!(
+                let _ = writeln!(
                     page,
-                    "<tr class=\"{}\"><td>{}</td><td class=\"cost\">{:.2} µs</td></tr>\n",
+                    "<tr class=\"{}\"><td>{}</td><td class=\"cost\">{:.2} µs</td></tr>",
                     if node.is_chosen { "lit" } else { "" },
                     linked(&node.text),
                     node.cost
@@ -201,7 +211,9 @@ body.plan section:not(.lit) { display: none; }
 const PAGE_END: &str = "</html>\n";
 
 fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
 }
 
 /// Text with each `#3` as a link to that class.
@@ -211,7 +223,11 @@ fn linked(text: &str) -> String {
     while let Some((before, after)) = rest.split_once('#') {
         let digits = after.chars().take_while(char::is_ascii_digit).count();
         let (number, tail) = after.split_at(digits);
-        let _ = write!(linked, "{}<a href=\"#c{number}\">#{number}</a>", escaped(before));
+        let _ = write!(
+            linked,
+            "{}<a href=\"#c{number}\">#{number}</a>",
+            escaped(before)
+        );
         rest = tail;
     }
     linked + &escaped(rest)
@@ -224,7 +240,9 @@ fn text(node: &Node, number: impl Fn(&egg::Id) -> usize) -> String {
         let labels = term.labels().get(place);
         let id = id.map_or_else(String::new, |id| format!("#{}", number(id)));
         match labels {
-            Some(labels) if !labels.is_empty() => format!("{id}[{}]", letters(labels.iter().copied())),
+            Some(labels) if !labels.is_empty() => {
+                format!("{id}[{}]", letters(labels.iter().copied()))
+            }
             _ => id,
         }
     };
@@ -241,14 +259,22 @@ fn text(node: &Node, number: impl Fn(&egg::Id) -> usize) -> String {
         Term::Band(band) => band.to_string(),
         Term::Prod(product) | Term::Dot(product) => {
             let body = operands("·", &|_| String::new());
-            format!("[{}] = {}", axes(product.outputs), if body.is_empty() { "1" } else { &body })
+            format!(
+                "[{}] = {}",
+                axes(product.outputs),
+                if body.is_empty() { "1" } else { &body }
+            )
         }
         Term::Add(sum) => {
             let coefficient = |place: usize| match sum.coefficients.get(place) {
                 Some(Coefficient(c)) if *c != 1.0 => format!("{c}·"),
                 _ => String::new(),
             };
-            format!("[{}] = {}", axes(sum.outputs), operands(" + ", &coefficient))
+            format!(
+                "[{}] = {}",
+                axes(sum.outputs),
+                operands(" + ", &coefficient)
+            )
         }
     }
 }

@@ -322,3 +322,48 @@ fn a_value_is_converted_part_by_part() {
         assert!((a - b).abs() < 1e-5, "{}", stages.rewritten);
     }
 }
+
+#[test]
+fn plans_and_graphs_can_be_read() {
+    let weight = Array::from_value(lora(6, 5, 2));
+    let x = ramp(&[5], 0.3);
+    let f = quaxify(|w: &Array, x: &Array| w.dot(x));
+    let text = f.explain((&weight, &x)).unwrap().to_string();
+    assert!(text.contains("µs planned") && text.contains("t4"), "{text}");
+    let program = make_jaxpr(f)(&weight, &x).unwrap();
+    let graphs = super::super::egraphs(&program).unwrap();
+    let graph = graphs.first().unwrap();
+    let chosen = graph.classes.iter().filter(|class| class.is_chosen);
+    assert!(chosen.count() >= 6);
+    let (dot, html) = (graph.dot(), graph.html());
+    assert!(dot.starts_with("digraph") && dot.matches("subgraph").count() == graph.classes.len());
+    assert!(html.contains("<section id=\"c0\"") && html.ends_with("</html>\n"));
+    // What is refused says so in the place of the plan.
+    let refused = quaxify(|w: &Array| w.tanh());
+    let text = refused.explain((&weight,)).unwrap().to_string();
+    assert!(text.contains("refusing to materialise"), "{text}");
+}
+
+#[test]
+fn a_definition_that_forms_the_array_itself_is_refused() {
+    #[derive(Clone, PyTree)]
+    struct Squashed(Array, Array);
+    impl ArrayValue for Squashed {
+        fn aval(&self) -> Result<Aval> {
+            self.0.aval()
+        }
+        fn materialise(&self) -> Result<Array> {
+            Ok((&self.0 + &self.1).tanh())
+        }
+        fn may_materialise(&self) -> bool {
+            false
+        }
+    }
+    let value = Array::from_value(Squashed(ramp(&[4, 4], 0.1), ramp(&[4, 4], 0.2)));
+    let x = ramp(&[4], 0.3);
+    let error = quaxify(|w: &Array, x: &Array| w.dot(x))(&value, &x)
+        .map(|_| ())
+        .unwrap_err();
+    assert_eq!(error.kind(), crate::error::ErrorKind::Refused);
+    assert!(error.to_string().contains("`tanh`"), "{error}");
+}
