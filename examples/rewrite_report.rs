@@ -315,7 +315,7 @@ fn cases(s: Shape) -> Result<Vec<Case>> {
         ("gram", make_jaxpr(quaxify(|w: &Array| w.dot(&w.t())))(&w)),
         (
             "trace",
-            make_jaxpr(quaxify(|w: &Array| numpy::trace(w)))(&lora(m, m, r)?),
+            make_jaxpr(quaxify(|w: &Array| numpy::trace(w, 0, 0, 1)))(&lora(m, m, r)?),
         ),
         (
             "attention_scores",

@@ -10,7 +10,7 @@ use crate::{
     error::{Error, Result},
     trace::{self, Jaxpr, passes::DCE},
     transform::{
-        Args, Call, DynTree, Fun, Function, IntoRefs, Tree, leaves_of, plans, rebuild, rewrite, run,
+        Args, Call, DynTree, Fun, Function, IntoRefs, Tree, leaves_of, rebuild, rewrite, run,
     },
     tree::{self, Flat, Leaves, PyTree, View},
 };
@@ -122,7 +122,7 @@ impl<'f, A: Args, R: PyTree> Quaxify<'f, A, R> {
         let (_, mut explanation) = d
             .recorded
             .ok_or_else(|| Error::internal("nothing was recorded"))?;
-        explanation.plans = plans(&d.program)?;
+        explanation.plans = crate::rules::algebra::plans(&d.program)?;
         Ok(explanation)
     }
 }

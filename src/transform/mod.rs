@@ -28,6 +28,6 @@ pub(crate) use function::{
     FlatArgs, argument, leaves_of, paths, rebuild, stage, stage_all, structure_of, typed, view,
 };
 pub use jit::{eval_shape, jit, make_jaxpr};
-pub(crate) use run::{compile, plans, rewrite, run};
+pub(crate) use run::{compile, rewrite, run};
 pub use solve::{Map, Solver, TransposeSolve, custom_linear_solve, custom_root};
 pub use vmap::{Axes, Axis, ByPath, Vmap, by_path, vmap};

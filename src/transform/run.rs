@@ -21,11 +21,6 @@ pub(crate) fn rewrite(j: Jaxpr) -> Result<Jaxpr> {
     crate::rules::algebra::rewrite(&j)?.through(&[FOLD, INLINE, CSE, DCE, STREAM, DCE])
 }
 
-/// For people to read: what equality saturation makes of the pieces of a program.
-pub(crate) fn plans(j: &Jaxpr) -> Result<Vec<crate::rules::algebra::PlannedIsland>> {
-    crate::rules::algebra::plans(j)
-}
-
 /// Rewrite and compile a program that captures nothing but numbers.
 pub(crate) fn compile(j: Jaxpr) -> Result<Executable> {
     Ok(Executable(crate::interp::Executable::new(&rewrite(j)?)?))
