@@ -21,7 +21,10 @@ impl Given<'_, '_, '_> {
             | "LayoutConstraint"
             | "xla.sdy.FuncResultSharding" => self.x.to_vec(),
             "mhlo.topk" => self.top_k_call()?,
-            _ => return Err(self.unsupported(format!("the target `{target}`"))),
+            _ => match self.lapack(target)? {
+                Some(y) => y,
+                None => return Err(self.unsupported(format!("the target `{target}`"))),
+            },
         }))
     }
 

@@ -7,6 +7,7 @@ mod custom;
 mod elementwise;
 mod given;
 mod indexing;
+mod lapack;
 mod linear;
 mod meaning;
 mod shapes;
@@ -487,6 +488,9 @@ impl<'m, 't> Lowering<'m, 't> {
             Some(results) => results,
             None => given.plain()?,
         };
+        for y in &results {
+            y.ok()?;
+        }
         if let ("iota", [y]) = (given.name(), &results[..]) {
             let axis = given.number(&["dim", "iota_dimension"])?;
             self.iotas.insert(y.identity(), axis);

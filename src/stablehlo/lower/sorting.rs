@@ -133,6 +133,78 @@ impl<'m, 't> Lowering<'m, 't> {
     }
 }
 
+impl<'m, 't> Lowering<'m, 't> {
+    /// `ApproxTopK`, exactly: the elements that a comparator puts first, with what goes along. `None` for another custom call.
+    pub(super) fn approximate_top_k(
+        &mut self,
+        given: &Given<'_, 'm, 't>,
+    ) -> Result<Option<Vec<Array>>> {
+        let target = given
+            .attr(&["call_target_name", "symbol"])
+            .and_then(super::Attr::word);
+        if target != Some("ApproxTopK") {
+            return Ok(None);
+        }
+        let [x, places, ..] = given.x else {
+            return Err(given.wrong("it takes an array and places"));
+        };
+        let config = given.attr(&["mhlo.backend_config", "backend_config"]);
+        let number = |name: &str| {
+            let n = config
+                .and_then(|c| c.field(name))
+                .and_then(super::Attr::int);
+            n.and_then(|n| usize::try_from(n).ok())
+                .ok_or_else(|| given.wrong(format!("`{name}` is missing")))
+        };
+        let (k, axis) = (number("top_k")?, number("reduction_dim")?);
+        let comparator = match given.attr(&["called_computations"]) {
+            Some(super::Attr::List(all)) => all.first().and_then(super::Attr::word),
+            _ => None,
+        };
+        let f = comparator.and_then(|name| self.functions.get(name).copied());
+        let f = f.ok_or_else(|| given.wrong("its comparator is missing"))?;
+        let (closed, _) = self.closed(f)?;
+        let types = [x.dtype()?, places.dtype()?];
+        let named = |op: Binary| {
+            let avals = types
+                .iter()
+                .flat_map(|d| [*d, *d])
+                .map(|d| Aval::new((), d));
+            let avals: Vec<Aval> = avals.collect();
+            stage(&avals, None, &mut |x| match &x[..] {
+                [a, b, ..] => Ok(vec![apply(op, &[a, b])?]),
+                _ => Err(super::few()),
+            })
+        };
+        let largest = if alike(&named(Binary::Gt)?, &closed.program) {
+            true
+        } else if alike(&named(Binary::Lt)?, &closed.program) {
+            false
+        } else {
+            return Err(given.unsupported("a comparator of its own"));
+        };
+        if !largest && !x.dtype()?.is_float() {
+            return Err(given.unsupported("the smallest integers"));
+        }
+        let keys = if largest {
+            x.clone()
+        } else {
+            apply(Unary::Neg, &[x])?
+        };
+        let y = bind_all(TopK { axis, k }, &[keys])?;
+        let [values, found] = &y[..] else {
+            return Err(super::few());
+        };
+        let values = if largest {
+            values.clone()
+        } else {
+            apply(Unary::Neg, &[values])?
+        };
+        let found = places.take_along_axis(found, i32::try_from(axis).unwrap_or(i32::MAX));
+        Ok(Some(vec![values, found]))
+    }
+}
+
 impl Given<'_, '_, '_> {
     pub(super) fn top_k(&self) -> Result<Vec<Array>> {
         let [x] = self.operands()?;
