@@ -74,7 +74,9 @@ impl Given<'_, '_, '_> {
                     return Err(super::few());
                 };
                 let info = self.info(s, 4)?;
-                let zeros = |i: usize| Ok::<Array, crate::Error>(Array::zeros(&self.out(i)?.shape, self.out(i)?.dtype));
+                let zeros = |i: usize| {
+                    Ok::<Array, crate::Error>(Array::zeros(&self.out(i)?.shape, self.out(i)?.dtype))
+                };
                 let wanted = self.letter("mode") != Some('N');
                 let (u, vh) = if wanted {
                     (u.clone(), vh.clone())

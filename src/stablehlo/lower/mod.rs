@@ -33,7 +33,7 @@ use std::collections::{HashMap, HashSet};
 /// How deeply calls and regions may be nested when functions call functions.
 const DEPTH: usize = 64;
 /// How many equations a program may have with all its calls written out.
-const EQUATIONS: usize = 1 << 26;
+const EQUATIONS: usize = 1 << 21;
 
 /// What a name stands for.
 #[derive(Clone, Debug)]

@@ -233,10 +233,12 @@ impl<'t> Parser<'t> {
                 self.pair_of_lists(Attr::List(items), depth)
             }
             Token::Sign(b'{') => Ok(Attr::Dict(self.dictionary(depth + 1)?)),
-            Token::Sign(b'<' | b'(') => {
+            Token::Sign(b'<') => {
                 self.lexer.skip_balanced()?;
                 Ok(Attr::Other)
             }
+            // The type of a function.
+            Token::Sign(b'(') => Ok(Attr::Type(self.parse_type(depth + 1)?)),
             Token::Hash(name) => {
                 self.lexer.next()?;
                 self.dialect(name, depth)
