@@ -488,24 +488,50 @@ fn contractions_of_any_form() {
     }
 }
 
+/// Sizes on both sides of a tile, of a block of rows, of the summed axis and of columns; operands as they are and transposed.
 #[test]
 fn large_products() {
     let mut r = Rng(8);
-    for (m, k, n) in [(1, 300, 400), (300, 400, 1), (257, 129, 65), (64, 64, 256)] {
-        let plain = |r: &mut Rng, shape: [usize; 2]| {
-            let x: Vec<f32> = (0..shape[0] * shape[1])
-                .map(|_| r.uniform() as f32 - 0.5)
-                .collect();
-            Array::new(shape, x)
-        };
-        let x = vec![
-            plain(&mut r, [m, k]),
-            plain(&mut r, [k, n]),
-            plain(&mut r, [n, k]),
-        ];
-        agree(&format!("{m} × {k} × {n}"), 1e-5, &x, |x| {
-            vec![x[0].matmul(&x[1]), x[0].matmul(&x[2].transpose([1, 0]))]
-        });
+    let sizes = [
+        (1, 300, 400),
+        (300, 400, 1),
+        (257, 129, 65),
+        (64, 64, 256),
+        (9, 385, 33),
+        (193, 770, 9),
+        (17, 390, 2049),
+        (16, 400, 700),
+        (3, 800, 300),
+        (300, 500, 3),
+        (500, 7, 8),
+        (33, 1, 65),
+    ];
+    for (m, k, n) in sizes {
+        let dtypes = [DType::F32, DType::F64, DType::C64, DType::C128];
+        let cheap = m * k * n < 1 << 20;
+        for dtype in dtypes.into_iter().take(if cheap { 4 } else { 1 }) {
+            let mut plain = |shape: [usize; 2]| {
+                let mut part = || -> Vec<f64> {
+                    let n = shape[0] * shape[1];
+                    (0..n).map(|_| r.uniform() - 0.5).collect()
+                };
+                let x = Array::new(shape, part());
+                if dtype.is_complex() {
+                    return bind(Binary::Complex, &[&x, &Array::new(shape, part())]).astype(dtype);
+                }
+                x.astype(dtype)
+            };
+            let x = vec![plain([m, k]), plain([k, n]), plain([n, k]), plain([k, m])];
+            agree(&format!("{m} × {k} × {n} of {dtype}"), 1e-5, &x, |x| {
+                let turned = |x: &Array| x.transpose([1, 0]);
+                vec![
+                    x[0].matmul(&x[1]),
+                    x[0].matmul(&turned(&x[2])),
+                    turned(&x[3]).matmul(&x[1]),
+                    turned(&x[3]).matmul(&turned(&x[2])),
+                ]
+            });
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use super::{
     kernels::{
         Level,
         elementwise::Function,
-        gemm::{Gemm, Matrix, Multiply, gemm},
+        gemm::{Gemm, Matrix, Multiply},
         strided::{self, Axes},
         threads,
     },
@@ -196,7 +196,7 @@ fn by_loops<T: Multiply>(
 }
 
 fn by_gemm<T: Gemm>(
-    size: [usize; 3],
+    [m, n, k]: [usize; 3],
     x: Matrix<'_, T>,
     y: Matrix<'_, T>,
     z: &mut [T],
@@ -204,28 +204,42 @@ fn by_gemm<T: Gemm>(
     accumulate: bool,
     threads: usize,
 ) -> Result<()> {
-    let [m, n, k] = size;
     const SMALL: usize = 4096;
     if m * n * k <= SMALL {
-        return by_loops(size, x, y, z, step, accumulate, 1);
+        return by_loops([m, n, k], x, y, z, step, accumulate, 1);
     }
-    if m == 1 && y.columns == 1 || n == 1 && (x.columns == 1 && y.rows == 1) {
-        let parts = parallel::parts(m as f64 * n as f64 * k as f64 * 0.08);
-        if parts == 1 || n > 1 || step != 1 {
-            return by_loops(size, x, y, z, step, accumulate, 1);
-        }
-        let rows = m.div_ceil(parts);
-        let chunks: Vec<(usize, &mut [T])> = z.chunks_mut(rows).enumerate().collect();
-        parallel::each(chunks, &|(i, z)| {
-            let x = Matrix {
-                offset: x.offset.wrapping_add_signed((i * rows) as isize * x.rows),
-                ..x
-            };
-            T::product(Level::get(), [z.len(), 1, k], x, y, z, 1, accumulate);
-        });
-        return Ok(());
+    if m == 1 {
+        return by_vector([n, k], y.turned(), x.turned(), z, 1, accumulate);
     }
-    gemm(size, x, y, z, step, accumulate, threads)
+    if n == 1 {
+        return by_vector([m, k], x, y, z, step, accumulate);
+    }
+    T::gemm([m, n, k], x, y, z, step, accumulate, threads)
+}
+
+/// A matrix times a vector.
+fn by_vector<T: Gemm>(
+    [m, k]: [usize; 2],
+    x: Matrix<'_, T>,
+    y: Matrix<'_, T>,
+    z: &mut [T],
+    step: usize,
+    accumulate: bool,
+) -> Result<()> {
+    let parts = parallel::parts(m as f64 * k as f64 * 0.08);
+    if parts == 1 || step != 1 {
+        return by_loops([m, 1, k], x, y, z, step, accumulate, 1);
+    }
+    let rows = m.div_ceil(parts);
+    let chunks: Vec<(usize, &mut [T])> = z.chunks_mut(rows).enumerate().collect();
+    parallel::each(chunks, &|(i, z)| {
+        let x = Matrix {
+            offset: x.offset.wrapping_add_signed((i * rows) as isize * x.rows),
+            ..x
+        };
+        T::product(Level::get(), [z.len(), 1, k], x, y, z, 1, accumulate);
+    });
+    Ok(())
 }
 
 /// Shape and strides.

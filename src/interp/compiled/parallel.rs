@@ -12,6 +12,19 @@ pub(super) fn each<T: Send>(mut items: Vec<T>, f: &(dyn Fn(T) + Sync)) {
     }
 }
 
+/// As [`each`], in so many parts of about the same number of items, in order.
+pub(super) fn in_parts<T: Send>(items: Vec<T>, parts: usize, f: &(dyn Fn(T) + Sync)) {
+    let size = items.len().div_ceil(parts.max(1)).max(1);
+    let mut items = items.into_iter();
+    let parts = std::iter::from_fn(|| {
+        let part: Vec<T> = items.by_ref().take(size).collect();
+        (!part.is_empty()).then_some(part)
+    });
+    each(parts.collect(), &|part: Vec<T>| {
+        part.into_iter().for_each(f)
+    });
+}
+
 /// Into how many parts to split work of so many nanoseconds: waking a thread costs a few thousand.
 pub(super) fn parts(nanoseconds: f64) -> usize {
     const WORTH: f64 = 30_000.0;

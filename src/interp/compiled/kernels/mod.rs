@@ -1,5 +1,5 @@
-//! Loops over plain slices, the only place with `unsafe`: calls of code compiled for CPU features that were found at run time,
-//! and of the `gemm` crate.
+//! Loops over plain slices, the only place with `unsafe`: calls of code compiled for CPU features that were found at run time, and
+//! matrix products on pointers.
 
 pub(super) mod elementwise;
 pub(super) mod gemm;

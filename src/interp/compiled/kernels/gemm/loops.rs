@@ -1,104 +1,18 @@
-//! Matrix products over strided slices.
+//! Products by plain loops: small ones, of a matrix and a vector, and of integers.
 
-use super::{Level, levels};
-use crate::error::{Error, Result};
-use gemm::Parallelism;
+use super::{
+    super::{Level, levels, tile::Part},
+    Matrix,
+};
 use num_complex::Complex;
 
-/// A matrix in a slice: where it begins, and the steps from row to row and from column to column.
-#[derive(Clone, Copy)]
-pub(in crate::interp::compiled) struct Matrix<'a, T> {
-    pub storage: &'a [T],
-    pub offset: usize,
-    pub rows: isize,
-    pub columns: isize,
-}
-
-impl<T> Matrix<'_, T> {
-    /// Do the corners of a matrix of this size lie in the storage?
-    fn holds(&self, m: usize, n: usize) -> bool {
-        let (mut low, mut high) = (self.offset as i128, self.offset as i128);
-        for (n, s) in [(m, self.rows), (n, self.columns)] {
-            let reach = (n as i128 - 1) * s as i128;
-            low += reach.min(0);
-            high += reach.max(0);
-        }
-        low >= 0 && high < self.storage.len() as i128
-    }
-
-    fn at(&self, i: usize, j: usize) -> usize {
-        (self.offset as isize + i as isize * self.rows + j as isize * self.columns) as usize
-    }
-}
-
-/// The types that the `gemm` crate multiplies.
-pub(in crate::interp::compiled) trait Gemm: Multiply {}
-impl Gemm for f32 {}
-impl Gemm for f64 {}
-impl Gemm for Complex<f32> {}
-impl Gemm for Complex<f64> {}
-
-/// The rows of `z`, which begin `step` apart, become those of `x · y` (of `m · n` elements, `k` products each), or have them added.
-pub(in crate::interp::compiled) fn gemm<T: Gemm>(
-    [m, n, k]: [usize; 3],
-    x: Matrix<'_, T>,
-    y: Matrix<'_, T>,
-    z: &mut [T],
-    step: usize,
-    accumulate: bool,
-    threads: usize,
-) -> Result<()> {
-    if m == 0 || n == 0 {
-        return Ok(());
-    }
-    if step < n || z.len() < (m - 1) * step + n || (k > 0 && !(x.holds(m, k) && y.holds(k, n))) {
-        return Err(Error::internal(
-            "a matrix product reaches outside of its operands",
-        ));
-    }
-    let flops = m as f64 * n as f64 * k as f64;
-    let parallelism = if threads > 1 && flops > 4e5 {
-        Parallelism::Rayon(threads)
-    } else {
-        Parallelism::None
-    };
-    // SAFETY: the corners of the three matrices were checked to lie in their slices, so every element does; `z` is borrowed
-    // mutably, so it overlaps neither operand; `T` is one of the crate's types.
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            z.as_mut_ptr(),
-            1,
-            step as isize,
-            accumulate,
-            x.storage.as_ptr().wrapping_add(x.offset),
-            x.columns,
-            x.rows,
-            y.storage.as_ptr().wrapping_add(y.offset),
-            y.columns,
-            y.rows,
-            T::ONE,
-            T::ONE,
-            false,
-            false,
-            false,
-            parallelism,
-        );
-    }
-    Ok(())
-}
-
 /// Sums of products.
-pub(in crate::interp::compiled) trait Multiply:
-    super::tile::Part
-{
+pub(in crate::interp::compiled) trait Multiply: Part {
     /// `a · b + c`.
     fn multiply_add(a: Self, b: Self, c: Self) -> Self;
     /// `a + b`.
     fn plus(a: Self, b: Self) -> Self;
-    /// As [`gemm`], by loops of our own: for small products, matrix–vector products and integers.
+    /// As [`gemm`](super::gemm), by loops of our own: for small products, matrix–vector products and integers.
     fn product(
         level: Level,
         size: [usize; 3],
@@ -146,7 +60,7 @@ multiply! {
     bool: plain a b c => (a & b) | c, a | c;
 }
 
-/// As [`gemm`], by loops of our own: for small products, matrix–vector products and integers.
+/// As [`gemm`](super::gemm), by loops of our own: for small products, matrix–vector products and integers.
 #[inline(always)]
 fn product_body<T: Multiply>(
     [m, n, k]: [usize; 3],
