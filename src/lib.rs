@@ -83,6 +83,7 @@ mod guide {
     chapters! {
         "all-of-quaxide.md"
         "from-jax.md"
+        "from-python.md"
         "transformations.md"
         "types.md"
         "write-an-array-type.md"
