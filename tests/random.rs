@@ -85,6 +85,12 @@ fn logits() -> Array {
     (Array::arange(12, DType::F32) + 1.0).log().reshape([3, 4])
 }
 
+fn normal_parameters(dtype: DType) -> (Array, Array) {
+    let mean = Array::from([1.0, -1.0, 0.5]).astype(dtype);
+    let cov = Array::from([[2.0, 0.5, 0.0], [0.5, 1.0, 0.3], [0.0, 0.3, 1.5]]);
+    (mean, cov.astype(dtype))
+}
+
 /// What a case draws.
 fn draw(name: &str, key: &Key, shape: &[usize], dtype: DType) -> Option<Array> {
     let spec = (shape, dtype);
@@ -171,6 +177,22 @@ fn draw(name: &str, key: &Key, shape: &[usize], dtype: DType) -> Option<Array> {
         "chisquare" => random::chisquare(key, 3.0, spec),
         "t" => random::t(key, 3.0, spec),
         "geometric" => random::geometric(key, 0.2, spec),
+        "poisson" => random::poisson(key, 3.5, spec),
+        "poisson_small" => random::poisson(key, 0.3, spec),
+        "poisson_large" => random::poisson(key, 77.0, spec),
+        "f" => random::f(key, 3.0, 5.0, spec),
+        "binomial" => random::binomial(key, 12, 0.3, spec),
+        "binomial_large" => random::binomial(key, 200, 0.7, spec),
+        "multinomial" => {
+            let p = Array::from([[0.1, 0.2, 0.3, 0.4], [0.25, 0.25, 0.5, 0.0]]);
+            random::multinomial(key, 50, &p.astype(dtype))
+        }
+        "multivariate_normal" => {
+            let (mean, cov) = normal_parameters(dtype);
+            random::multivariate_normal(key, &mean, &cov, &shape[..1])
+        }
+        "orthogonal" => random::orthogonal(key, 4, 4, (&shape[..1], dtype)),
+        "orthogonal_wide" => random::orthogonal(key, 3, 5, (&shape[..1], dtype)),
         _ => return None,
     })
 }
@@ -178,7 +200,7 @@ fn draw(name: &str, key: &Key, shape: &[usize], dtype: DType) -> Option<Array> {
 /// Cases of which the last bits may differ from JAX's, and by how many units.
 ///
 /// XLA fuses products into sums where a draw is a program of several operations; `wald` cancels. For the gamma family it starts from a reciprocal root that the CPU estimates, off by a unit for a fifth of the shapes.
-const ROUNDED: [(&str, DType, u64); 9] = [
+const ROUNDED: [(&str, DType, u64); 16] = [
     ("beta", DType::F32, 4),
     ("dirichlet", DType::F32, 4),
     ("maxwell", DType::F32, 2),
@@ -188,6 +210,13 @@ const ROUNDED: [(&str, DType, u64); 9] = [
     ("wald", DType::F64, 64),
     ("generalized_normal", DType::F64, 4),
     ("ball", DType::F64, 4),
+    ("f", DType::F32, 4),
+    ("f", DType::F64, 4),
+    ("multivariate_normal", DType::F32, 16),
+    ("multivariate_normal", DType::F64, 16),
+    ("orthogonal", DType::F32, 64),
+    ("orthogonal", DType::F64, 64),
+    ("orthogonal_wide", DType::F64, 64),
 ];
 
 fn check(case: &Case, x: &Array) {
@@ -243,6 +272,21 @@ fn draws_equal_jax_under_jit() {
         if draw(&case.name, &seed_of(&case), &case.shape, case.dtype).is_some() {
             check(&case, &x);
         }
+    }
+}
+
+#[test]
+fn every_root_of_a_covariance_gives_it() {
+    let (mean, cov) = normal_parameters(DType::F64);
+    for root in [
+        random::Root::Cholesky,
+        random::Root::Eigh,
+        random::Root::Svd,
+    ] {
+        let x = random::multivariate_normal_by(&random::key(3), &mean, &cov, [20_000], root);
+        let close = |a: &Array, b: &Array| a.allclose(b, 0.0, 0.06, false).item::<bool>().unwrap();
+        assert!(close(&x.mean(0), &mean), "{root:?}");
+        assert!(close(&numpy::cov(&x.t(), 1), &cov), "{root:?}");
     }
 }
 

@@ -59,10 +59,10 @@ pub fn permutation(key: &Key, n: usize) -> Array {
 /// assert_eq!(x.sum(0).to_vec::<f32>().unwrap(), [9.0, 12.0]);
 /// ```
 #[track_caller]
-pub fn shuffle(key: &Key, x: &Array, axis: isize) -> Array {
+pub fn shuffle(key: &Key, x: &Array, axis: i32) -> Array {
     attempt(|| {
         let a = x.aval()?;
-        let axis = normalise_axis(axis as i128, a.ndim())?;
+        let axis = normalise_axis(axis.into(), a.ndim())?;
         if a.ndim() == 1 {
             return shuffled(key, x, axis);
         }
@@ -73,9 +73,9 @@ pub fn shuffle(key: &Key, x: &Array, axis: isize) -> Array {
 
 /// The array with each lane along an axis in a random order of its own.
 #[track_caller]
-pub fn shuffle_independent(key: &Key, x: &Array, axis: isize) -> Array {
+pub fn shuffle_independent(key: &Key, x: &Array, axis: i32) -> Array {
     attempt(|| {
-        let axis = normalise_axis(axis as i128, x.aval()?.ndim())?;
+        let axis = normalise_axis(axis.into(), x.aval()?.ndim())?;
         shuffled(key, x, axis)
     })
 }
@@ -87,7 +87,7 @@ pub struct Choice {
     from: Population,
     replace: bool,
     weights: Option<Array>,
-    axis: isize,
+    axis: i32,
 }
 
 #[derive(Clone, Debug)]
@@ -122,7 +122,7 @@ impl Choice {
 
     /// The same choice from what stands along this axis, counted from the end if negative.
     #[must_use]
-    pub fn axis(mut self, axis: isize) -> Choice {
+    pub fn axis(mut self, axis: i32) -> Choice {
         self.axis = axis;
         self
     }
@@ -158,7 +158,7 @@ pub fn choice(key: &Key, from: impl Into<Choice>, shape: impl IntoDims) -> Array
             Population::Numbers(n) => (*n, 0),
             Population::Array(x) => {
                 let a = x.aval()?;
-                let axis = normalise_axis(choice.axis as i128, a.ndim())?;
+                let axis = normalise_axis(choice.axis.into(), a.ndim())?;
                 (a.shape.get(axis).copied().unwrap_or_default(), axis)
             }
         };
@@ -223,7 +223,7 @@ fn chosen(key: &Key, choice: &Choice, n: usize, shape: &Dims) -> Result<Array> {
 /// assert_eq!(x.to_vec::<i32>().unwrap(), [0, 1, 0, 1, 0, 1]);
 /// ```
 #[track_caller]
-pub fn categorical(key: &Key, logits: &Array, axis: isize, leading: impl IntoDims) -> Array {
+pub fn categorical(key: &Key, logits: &Array, axis: i32, leading: impl IntoDims) -> Array {
     attempt(|| {
         let (shape, axis, dtype) = categories(logits, axis)?;
         let mut full = leading.into_dims();
@@ -242,12 +242,7 @@ pub fn categorical(key: &Key, logits: &Array, axis: isize, leading: impl IntoDim
 ///
 /// The result has the axes `leading`, as many places as they have are drawn, and those of `logits` without the axis.
 #[track_caller]
-pub fn categorical_distinct(
-    key: &Key,
-    logits: &Array,
-    axis: isize,
-    leading: impl IntoDims,
-) -> Array {
+pub fn categorical_distinct(key: &Key, logits: &Array, axis: i32, leading: impl IntoDims) -> Array {
     attempt(|| {
         let (shape, axis, dtype) = categories(logits, axis)?;
         let (n, leading) = (
@@ -273,13 +268,13 @@ pub fn categorical_distinct(
 }
 
 /// The shape, axis and element type of logarithms of probabilities.
-fn categories(logits: &Array, axis: isize) -> Result<(Dims, usize, DType)> {
+fn categories(logits: &Array, axis: i32) -> Result<(Dims, usize, DType)> {
     let a = logits.aval()?;
     if !a.dtype.is_float() {
         return Err(Error::dtype(format!(
             "the logarithms of probabilities are floats, not {a}"
         )));
     }
-    let axis = normalise_axis(axis as i128, a.ndim())?;
+    let axis = normalise_axis(axis.into(), a.ndim())?;
     Ok((a.shape, axis, a.dtype))
 }

@@ -101,6 +101,19 @@ pub fn chisquare(key: &Key, df: impl Operand, draw: impl Draw) -> Array {
     })
 }
 
+/// The F distribution of `dfnum` and `dfden` degrees of freedom. Floats.
+#[track_caller]
+pub fn f(key: &Key, dfnum: impl Operand, dfden: impl Operand, draw: impl Draw) -> Array {
+    attempt(|| {
+        let (shape, dtype) = floats("f", draw)?;
+        let (num, den) = (parameter(dfnum, dtype), parameter(dfden, dtype));
+        let [key_den, key_num] = key.split();
+        let above = chisquare(&key_num, &num, (&shape, dtype)) / &num;
+        let below = chisquare(&key_den, &den, (&shape, dtype)) / &den;
+        Ok(above / below)
+    })
+}
+
 /// Student's t distribution of `df` degrees of freedom. Floats.
 #[track_caller]
 pub fn t(key: &Key, df: impl Operand, draw: impl Draw) -> Array {

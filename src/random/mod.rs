@@ -26,9 +26,11 @@
 
 mod choice;
 mod continuous;
+mod counts;
 mod discrete;
 mod gamma;
 mod key;
+mod matrices;
 mod rng;
 pub mod threefry;
 
@@ -36,9 +38,11 @@ pub use choice::{
     Choice, categorical, categorical_distinct, choice, permutation, shuffle, shuffle_independent,
 };
 pub use continuous::*;
+pub use counts::*;
 pub use discrete::*;
 pub use gamma::*;
 pub use key::{Key, key};
+pub use matrices::*;
 pub use rng::{KeyRng, sample};
 
 use crate::{

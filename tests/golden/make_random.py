@@ -119,3 +119,12 @@ case("triangular", ["float32", "float64"], lambda k, s, d: R.triangular(k, d.typ
 case("poisson", ["int32"], lambda k, s, d: R.poisson(k, jnp.float32(3.5), s, d), (M,))
 case("poisson_large", ["int32"], lambda k, s, d: R.poisson(k, jnp.float32(77.0), s, d), (M,))
 case("geometric", ["int32"], lambda k, s, d: R.geometric(k, jnp.float32(0.2), s, d), (M,))
+case("poisson_small", ["int32"], lambda k, s, d: R.poisson(k, jnp.float32(0.3), s, d), (M,))
+case("f", ["float32", "float64"], lambda k, s, d: R.f(k, d.type(3), d.type(5), s, d), (M,))
+case("binomial", ["float32", "float64"], lambda k, s, d: R.binomial(k, 12, d.type(0.3), s, d), (M,))
+case("binomial_large", ["float32", "float64"], lambda k, s, d: R.binomial(k, 200, d.type(0.7), s, d), (M,))
+case("multinomial", ["float32"], lambda k, s, d: R.multinomial(k, 50, jnp.array([[0.1, 0.2, 0.3, 0.4], [0.25, 0.25, 0.5, 0]], d)), (2, 4))
+MEAN, COV = [1, -1, 0.5], [[2, 0.5, 0], [0.5, 1, 0.3], [0, 0.3, 1.5]]
+case("multivariate_normal", ["float32", "float64"], lambda k, s, d: R.multivariate_normal(k, jnp.array(MEAN, d), jnp.array(COV, d), s[:1], d), (M, 3))
+case("orthogonal", ["float32", "float64"], lambda k, s, d: R.orthogonal(k, 4, s[:1], d), (5, 4, 4))
+case("orthogonal_wide", ["float64"], lambda k, s, d: R.orthogonal(k, 3, s[:1], d, m=5), (5, 3, 5))
