@@ -151,6 +151,7 @@ impl Array {
         }
     }
 
+    #[track_caller]
     pub(crate) fn convert_weak(&self, dtype: DType, weak_type: bool) -> Array {
         match &self.0 {
             // A concrete number is converted, not traced: literals stay literals.

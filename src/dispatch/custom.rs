@@ -4,13 +4,13 @@
 //! tangents of the components, and the cotangent that it gives is pulled back to the components through the value's definition.
 
 use super::{
-    programs::{Inside, apart, avals, together},
+    programs::{Inside, Restaged, apart, avals, together},
     resolve::definition_for,
     rules::Results,
 };
 use crate::{
     array::{Array, Aval},
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     trace::{
         self, Jaxpr,
         op::{CustomJvp, CustomVjp, StopGradient, Tangent, inexact},
@@ -102,10 +102,22 @@ fn tangent_avals(components: &[Aval]) -> Vec<Aval> {
 }
 
 impl Inside<'_> {
+    /// The function on values, with plain results; `None` if there are none, since a result's type refuses the array that it equals.
+    /// Then the function is what its body does by the types' rules, and its derivative that of the body: a rule about plain arrays
+    /// says nothing of such a result.
+    fn plain_call(&self, program: &Jaxpr, args: &[Array]) -> Result<Option<Restaged>> {
+        match self.restage(program, args, &vec![true; program.outs().len()]) {
+            Ok(call) => Ok(Some(call)),
+            Err(e) if e.kind() == ErrorKind::Refused => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
     pub(super) fn custom_jvp(&self, p: &CustomJvp, args: &[Array]) -> Result<Results> {
         let (consts, x) = args.split_at(p.num_consts.min(args.len()));
-        let outs = p.call_jaxpr.out_avals();
-        let call = self.restage(&p.call_jaxpr, args, &vec![true; outs.len()])?;
+        let Some(call) = self.plain_call(&p.call_jaxpr, args)? else {
+            return Ok(p.call_jaxpr.eval(args)?.into());
+        };
         let operands = x
             .iter()
             .map(|x| Operand::new(self, x))
@@ -155,7 +167,9 @@ impl Inside<'_> {
     pub(super) fn custom_vjp(&self, p: &CustomVjp, args: &[Array]) -> Result<Results> {
         let (consts, x) = args.split_at(p.num_consts.min(args.len()));
         let outs = p.call_jaxpr.out_avals();
-        let call = self.restage(&p.call_jaxpr, args, &vec![true; outs.len()])?;
+        let Some(call) = self.plain_call(&p.call_jaxpr, args)? else {
+            return Ok(p.call_jaxpr.eval(args)?.into());
+        };
         let operands = x
             .iter()
             .map(|x| Operand::new(self, x))
