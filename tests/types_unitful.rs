@@ -135,6 +135,7 @@ fn arithmetic_follows_the_units() {
     assert_eq!(one(|x| x.argmax(0)), "[1.0]");
     assert_eq!(one(|x| (x / x).exp().floor()), "[2.0, 2.0]");
     assert_eq!(one(|x| x.maximum(0.0)), "[1.0, 2.0] km");
+    assert_eq!(one(nn::relu), "[1.0, 2.0] km");
     assert_eq!(one(|x| x.gt(0.0).select(x, 0.0)), "[1.0, 2.0] km");
     assert_eq!(one(|x| x.mean(())), "[1.5] km");
     assert_eq!(one(|x| x.std(0)), "[0.5] km");

@@ -2,14 +2,18 @@
 
 pub mod algebra;
 mod families;
+mod interval;
 mod lora;
+mod masked;
 mod named;
 mod quantised;
 mod sparse;
 mod unitful;
 mod zero;
 
+pub use interval::{Interval, bounds, interval};
 pub use lora::{LoraArray, LoraConfig, adapters, loraify, unloraify};
+pub use masked::{Masked, filled, mask_of, masked, masked_count, masked_mean, masked_var};
 pub use named::{
     Named, along, axes_of, combine, contract, named, order_as, positional, reduce_named, rename,
 };

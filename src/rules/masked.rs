@@ -1,0 +1,525 @@
+//! Arrays of which some elements are masked: they take no part.
+
+use super::{Named, families};
+use crate::{
+    array::{Array, Aval, DType, IntoAxes, Scalar},
+    dispatch::{ArrayValue, Rules, quaxify},
+    error::{Error, Result},
+    trace::{
+        bind, bind_all,
+        op::{Binary, CumulativeKind, Op, Reduce, Reducer, Scatter, ScatterKind, Sort, Unary},
+    },
+    tree::{Flat, Leaves, PyTree},
+};
+
+/// An array with a mask of its shape: where the mask is true, there is no element.
+///
+/// As NumPy's masked arrays: an operation gives a masked element where an operand has one; sums, extrema and contractions pass over masked elements,
+/// and are masked where nothing is left; what has no value (`log` of a negative number, division by zero) is masked. The mask is an array
+/// of its own, and never written into the data.
+///
+/// A mean that divides by the number of all elements cannot know of masks: [`masked_mean`] and [`masked_var`] divide by the number of those
+/// that are there.
+///
+/// ```
+/// use quaxide::{prelude::*, rules::{filled, masked}};
+/// let x = masked(Array::from([1f32, 2.0, f32::NAN]), Array::from([false, false, true])).unwrap();
+/// let y = quaxify(|x: &Array| nn::softmax(x, 0))(&x).unwrap();
+/// let y = filled(&y, 0.0).unwrap().to_vec::<f32>().unwrap();
+/// assert!((y[1] - 0.7310586).abs() < 1e-6 && y[2] == 0.0);
+/// let sum = quaxify(|x: &Array| x.sum(()))(&x).unwrap();
+/// assert_eq!(filled(&sum, 0.0).unwrap().item::<f32>().unwrap(), 3.0);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Masked {
+    /// The elements; what stands where the mask is true does not matter.
+    pub data: Array,
+    /// Where there is none.
+    pub mask: Array,
+}
+
+impl PyTree for Masked {
+    fn flatten(&self, out: &mut Flat<'_>) {
+        out.node("Masked");
+        out.child("data", &self.data);
+        out.child("mask", &self.mask);
+    }
+    fn unflatten(&self, leaves: &mut Leaves<'_>) -> Self {
+        Masked {
+            data: self.data.unflatten(leaves),
+            mask: self.mask.unflatten(leaves),
+        }
+    }
+}
+
+/// An array with a mask: true where there is no element.
+///
+/// An error if the mask is not `bool`, or of another shape.
+///
+/// ```
+/// use quaxide::{prelude::*, rules::masked};
+/// let e = masked(Array::ones([3], DType::F32), Array::from([true, false])).unwrap_err();
+/// assert_eq!(e.message(), "a mask for f32[3] must be bool[3], not bool[2]");
+/// ```
+pub fn masked(data: impl Into<Array>, mask: impl Into<Array>) -> Result<Array> {
+    Ok(Array::from_value(Masked::new(data.into(), mask.into())?))
+}
+
+/// The array with its masked elements replaced by a number; a plain array as it is.
+///
+/// An error for an array in error.
+pub fn filled(x: &Array, with: impl Into<Scalar>) -> Result<Array> {
+    let x = x.ok()?;
+    let Some(m) = x.value::<Masked>() else {
+        return Ok(x.clone());
+    };
+    let number = Array::from_scalar(with.into(), m.data.dtype()?, true);
+    quaxify(|data: &Array, mask: &Array| mask.select(&number, data))(&m.data, &m.mask)
+}
+
+/// Where an array has no element; nowhere for a plain one.
+pub fn mask_of(x: &Array) -> Result<Array> {
+    let x = x.ok()?;
+    match x.value::<Masked>() {
+        Some(m) => Ok(m.mask.clone()),
+        None => Array::zeros(x.shape(), DType::Bool).ok().cloned(),
+    }
+}
+
+/// How many elements there are along axes.
+///
+/// An error for an axis that does not exist.
+pub fn masked_count(x: &Array, axes: impl IntoAxes) -> Result<Array> {
+    let axes = axes.axes(x.ndim())?;
+    quaxify(|mask: &Array| (!mask).sum(&axes))(&mask_of(x)?)
+}
+
+/// The mean of the elements that there are, along axes; masked where there is none.
+///
+/// An error for an axis that does not exist, and for a type without a mean.
+///
+/// ```
+/// use quaxide::{prelude::*, rules::{filled, masked, masked_mean}};
+/// let x = masked([1f32, 2.0, 9.0], [false, false, true]).unwrap();
+/// assert_eq!(filled(&masked_mean(&x, ()).unwrap(), 0.0).unwrap().item::<f32>().unwrap(), 1.5);
+/// ```
+pub fn masked_mean(x: &Array, axes: impl IntoAxes) -> Result<Array> {
+    let axes = axes.axes(x.ndim())?;
+    let count = masked_count(x, &axes)?;
+    quaxify(|x: &Array, n: &Array| {
+        let n = n.astype(x.dtype().unwrap_or(DType::F32));
+        x.sum(&axes) / n
+    })(x, &count)
+}
+
+/// The mean square deviation of the elements that there are from their mean, along axes.
+///
+/// An error as for [`masked_mean`].
+pub fn masked_var(x: &Array, axes: impl IntoAxes) -> Result<Array> {
+    let axes = axes.axes(x.ndim())?;
+    let mean = masked_mean(x, &axes)?;
+    let kept: crate::array::Dims = (0..x.ndim()).filter(|i| !axes.contains(i)).collect();
+    let square =
+        quaxify(|x: &Array, mean: &Array| (x - mean.broadcast_in_dim(x.shape(), &kept)).square())(
+            x, &mean,
+        )?;
+    masked_mean(&square, &axes)
+}
+
+impl Masked {
+    /// From data and mask, as [`masked`].
+    pub fn new(data: Array, mask: Array) -> Result<Masked> {
+        let (d, m) = (data.aval()?, mask.aval()?);
+        let wanted = Aval::new(&d.shape, DType::Bool);
+        if !wanted.same_type(&m) {
+            return Err(Error::shape(format!(
+                "a mask for {d} must be {wanted}, not {m}"
+            )));
+        }
+        // Axes with names keep the two in step.
+        let mask = match (data.value::<Named>(), mask.value::<Named>()) {
+            (Some(n), None) => Array::from_value(Named::new(mask, n.names())?),
+            _ => mask,
+        };
+        Ok(Masked { data, mask })
+    }
+}
+
+/// An operand, taken apart; a plain one has no mask.
+struct Operand {
+    data: Array,
+    mask: Option<Array>,
+}
+
+impl Operand {
+    fn new(x: &Array) -> Operand {
+        match x.value::<Masked>() {
+            Some(m) => Operand {
+                data: m.data.clone(),
+                mask: Some(m.mask.clone()),
+            },
+            None => Operand {
+                data: x.clone(),
+                mask: None,
+            },
+        }
+    }
+
+    /// The mask, all false for a plain operand.
+    fn mask(&self) -> Result<Array> {
+        match &self.mask {
+            Some(mask) => Ok(mask.clone()),
+            None => {
+                let none = Array::zeros(self.data.shape(), DType::Bool);
+                match self.data.value::<Named>() {
+                    Some(n) => Ok(Array::from_value(Named::new(none, n.names())?)),
+                    None => none.ok().cloned(),
+                }
+            }
+        }
+    }
+
+    /// The data with a number where there is no element.
+    fn filled(&self, with: Scalar) -> Result<Array> {
+        let Some(mask) = &self.mask else {
+            return Ok(self.data.clone());
+        };
+        let number = Array::from_scalar(with, self.data.dtype()?, false);
+        mask.select(number, &self.data).ok().cloned()
+    }
+}
+
+fn value(data: Array, mask: Array) -> Result<Array> {
+    Ok(Array::from_value(Masked {
+        data: data.ok()?.clone(),
+        mask: mask.ok()?.clone(),
+    }))
+}
+
+/// True where one of the operands of an elementwise primitive has no element. Scalars stand for every element.
+fn any_masked(x: &[Operand], like: &Array) -> Result<Array> {
+    let mut all: Option<Array> = None;
+    for mask in x.iter().filter_map(|x| x.mask.as_ref()) {
+        all = Some(match all {
+            None => mask.clone(),
+            Some(all) => all | mask,
+        });
+    }
+    let all = all.ok_or_else(|| Error::internal("no operand has a mask"))?;
+    match all.ndim() == like.ndim() {
+        true => Ok(all),
+        false => all.broadcast_in_dim(like.shape(), ()).ok().cloned(),
+    }
+}
+
+/// Where a function of one number has no value, and a number for which it has.
+fn outside(u: Unary, x: &Array) -> Option<(Array, f64)> {
+    Some(match u {
+        Unary::Sqrt => (x.lt(0.0), 1.0),
+        Unary::Rsqrt | Unary::Log => (x.le(0.0), 1.0),
+        Unary::Log1p => (x.le(-1.0), 0.0),
+        Unary::Asin | Unary::Acos | Unary::ErfInv => (x.abs().gt(1.0), 0.0),
+        Unary::Acosh => (x.lt(1.0), 1.0),
+        Unary::Atanh => (x.abs().ge(1.0), 0.0),
+        _ => return None,
+    })
+}
+
+fn unary(u: Unary, x: &Operand) -> Result<Array> {
+    let mask = x.mask()?;
+    if x.data.dtype()?.is_float()
+        && let Some((outside, inside)) = outside(u, &x.data)
+    {
+        let mask = mask | outside;
+        let safe = mask.select(Array::full_like(&x.data, inside), &x.data);
+        return value(bind(u, &[&safe]), mask);
+    }
+    value(bind(u, &[&x.data]), mask)
+}
+
+fn binary(b: Binary, x: &[Operand]) -> Result<Array> {
+    let data: Vec<&Array> = x.iter().map(|x| &x.data).collect();
+    let (Binary::Div | Binary::Rem, [l, r]) = (b, &data[..]) else {
+        let y = bind(b, &data);
+        let mask = any_masked(x, y.ok()?)?;
+        return value(y, mask);
+    };
+    // A quotient by zero is none.
+    let zero = r.eq(0.0);
+    let one = Array::full_like(r, 1);
+    let y = bind(b, &[l, &zero.select(one, *r)]);
+    let mask = any_masked(x, y.ok()?)?;
+    let zero = match zero.ndim() == y.ndim() {
+        true => zero,
+        false => zero.broadcast_in_dim(y.shape(), ()),
+    };
+    value(y, mask | zero)
+}
+
+/// The largest or the smallest number of a type.
+fn extreme(d: DType, largest: bool) -> Scalar {
+    let bits = 8 * d.size() as u32;
+    let unsigned = d.is_integer() && !d.is_signed();
+    match (d, largest) {
+        (DType::Bool, largest) => Scalar::Bool(largest),
+        (d, true) if d.is_integer() && unsigned => Scalar::Int((1i128 << bits) - 1),
+        (d, false) if d.is_integer() && unsigned => Scalar::Int(0),
+        (d, true) if d.is_integer() => Scalar::Int((1i128 << (bits - 1)) - 1),
+        (d, false) if d.is_integer() => Scalar::Int(-(1i128 << (bits - 1))),
+        (_, true) => Scalar::Float(f64::INFINITY),
+        (_, false) => Scalar::Float(f64::NEG_INFINITY),
+    }
+}
+
+fn reduce(p: &Reduce, x: &Operand) -> Result<Array> {
+    let d = x.data.dtype()?;
+    let neutral = match p.reducer {
+        Reducer::Sum | Reducer::Xor => Scalar::Int(0),
+        Reducer::Prod => Scalar::Int(1),
+        Reducer::Max | Reducer::Argmax(_) => extreme(d, false),
+        Reducer::Min | Reducer::Argmin(_) => extreme(d, true),
+        Reducer::And if d == DType::Bool => Scalar::Bool(true),
+        Reducer::And => Scalar::Int(-1),
+        Reducer::Or => Scalar::Int(0),
+    };
+    let y = bind(p.clone(), &[&x.filled(neutral)?]);
+    let all = Reduce {
+        reducer: Reducer::And,
+        axes: p.axes.clone(),
+    };
+    value(y, bind(all, &[&x.mask()?]))
+}
+
+/// A sum of products passes over pairs of which one is not there.
+fn product(op: &Op, x: &[Operand]) -> Result<Array> {
+    let zero = Scalar::Int(0);
+    let data = x
+        .iter()
+        .map(|x| x.filled(zero))
+        .collect::<Result<Vec<_>>>()?;
+    let there = |x: &Operand| Ok((!x.mask()?).astype(DType::F32));
+    let there = x.iter().map(there).collect::<Result<Vec<Array>>>()?;
+    let mut counting = op.clone();
+    if let Op::DotGeneral(p) = op {
+        let mut p = (**p).clone();
+        p.preferred_element_type = None;
+        counting = p.into();
+    }
+    if let Op::ConvGeneralDilated(p) = op {
+        let mut p = (**p).clone();
+        p.preferred_element_type = None;
+        counting = p.into();
+    }
+    let y = bind(op.clone(), &data.iter().collect::<Vec<_>>());
+    let pairs = bind(counting, &there.iter().collect::<Vec<_>>());
+    value(y, pairs.eq(0.0))
+}
+
+/// The same primitive for masks, where its parameters depend on the element type.
+fn for_masks(op: &Op) -> Op {
+    match op {
+        Op::Gather(p) => {
+            let mut p = (**p).clone();
+            p.fill_value = p.fill_value.map(|_| Scalar::Bool(true));
+            p.into()
+        }
+        Op::Scatter(p) => Scatter {
+            kind: match p.kind {
+                ScatterKind::Set => ScatterKind::Set,
+                _ => ScatterKind::Max,
+            },
+            dtype: DType::Bool,
+            ..(**p).clone()
+        }
+        .into(),
+        _ => op.clone(),
+    }
+}
+
+/// Elements move, and their masks with them; the operands that are not elements say where.
+fn moved(op: &Op, x: &[Operand], elements: impl Fn(usize) -> bool) -> Result<Vec<Array>> {
+    let (mut data, mut masks) = (vec![], vec![]);
+    for (i, x) in x.iter().enumerate() {
+        data.push(x.data.clone());
+        masks.push(match elements(i) {
+            true => x.mask()?,
+            false if x.mask.is_some() => {
+                return Err(Error::refused(format!(
+                    "`{}`: a place that is masked is no place",
+                    op.name()
+                )));
+            }
+            false => x.data.clone(),
+        });
+    }
+    let data = bind_all(op.clone(), &data)?;
+    let masks = bind_all(for_masks(op), &masks)?;
+    data.into_iter()
+        .zip(masks)
+        .map(|(d, m)| value(d, m))
+        .collect()
+}
+
+/// Masked elements come last.
+fn sort(p: &Sort, x: &Operand) -> Result<Vec<Array>> {
+    let by = Sort {
+        num_keys: 2,
+        ..p.clone()
+    };
+    let results = bind_all(by, &[x.mask()?, x.data.clone()])?;
+    match &results[..] {
+        [mask, data] => Ok(vec![value(data.clone(), mask.clone())?]),
+        _ => Err(Error::internal("sorting lost an array")),
+    }
+}
+
+fn window(op: &Op, x: &[Operand]) -> Result<Array> {
+    let [x] = x else {
+        return Err(Error::internal("a window takes one operand"));
+    };
+    let d = x.data.dtype()?;
+    let neutral = match op.name() {
+        "reduce_window_max" => extreme(d, false),
+        "reduce_window_min" => extreme(d, true),
+        "reduce_window_prod" => Scalar::Int(1),
+        _ => Scalar::Int(0),
+    };
+    let y = bind(op.clone(), &[&x.filled(neutral)?]);
+    let Op::ReduceWindow(p) = op else {
+        return Err(Error::internal("not a window"));
+    };
+    let mut count = (**p).clone();
+    count.reducer = crate::trace::op::WindowReducer::Sum;
+    let there = bind(count, &[&(!x.mask()?).astype(DType::F32)]);
+    value(y, there.eq(0.0))
+}
+
+fn cumulative(op: &Op, kind: CumulativeKind, x: &Operand) -> Result<Array> {
+    let d = x.data.dtype()?;
+    let neutral = match kind {
+        CumulativeKind::Sum => Scalar::Int(0),
+        CumulativeKind::Prod => Scalar::Int(1),
+        CumulativeKind::Max | CumulativeKind::LogSumExp => extreme(d, false),
+        CumulativeKind::Min => extreme(d, true),
+    };
+    value(bind(op.clone(), &[&x.filled(neutral)?]), x.mask()?)
+}
+
+fn rule(op: &Op, operands: &[&Array]) -> Result<Vec<Array>> {
+    let x: Vec<Operand> = operands.iter().map(|x| Operand::new(x)).collect();
+    let first = x
+        .first()
+        .ok_or_else(|| Error::internal(format!("`{}` has no operand", op.name())))?;
+    let one = |y: Result<Array>| y.map(|y| vec![y]);
+    let data: Vec<&Array> = x.iter().map(|x| &x.data).collect();
+    match op {
+        Op::Unary(u) => one(unary(*u, first)),
+        Op::Binary(b) => one(binary(*b, &x)),
+        Op::IntegerPow(p) if p.y < 0 => {
+            let zero = first.data.eq(0.0);
+            let safe = zero.select(Array::full_like(&first.data, 1), &first.data);
+            one(value(bind(op.clone(), &[&safe]), first.mask()? | zero))
+        }
+        Op::Clamp(_) | Op::Special(_) => {
+            let y = bind(op.clone(), &data);
+            let mask = any_masked(&x, y.ok()?)?;
+            one(value(y, mask))
+        }
+        Op::SelectN(p) => {
+            let [which, cases @ ..] = &x[..] else {
+                return Err(Error::internal("`select_n` has no predicate"));
+            };
+            let y = bind(op.clone(), &data);
+            let masks = cases
+                .iter()
+                .map(Operand::mask)
+                .collect::<Result<Vec<_>>>()?;
+            let choice: Vec<&Array> = std::iter::once(&which.data).chain(&masks).collect();
+            let mut mask = bind(*p, &choice);
+            if let Some(m) = &which.mask {
+                mask = mask | m.broadcast_to(y.ok()?.shape());
+            }
+            one(value(y, mask))
+        }
+        Op::Reduce(p) => one(reduce(p, first)),
+        Op::DotGeneral(_) | Op::ConvGeneralDilated(_) => one(product(op, &x)),
+        Op::Cumulative(p) => one(cumulative(op, p.kind, first)),
+        Op::ReduceWindow(_) => one(window(op, &x)),
+        Op::Sort(p) if x.len() == 1 => sort(p, first),
+        Op::Sort(_) | Op::SortBy(_) => Err(Error::refused(
+            "`sort` of several arrays together: masked ones have no order",
+        )),
+        Op::ScatterBy(_) => Err(Error::refused(
+            "a program that combines elements does not know of masks: masked elements have no value",
+        )),
+        Op::Scatter(_) => moved(op, &x, |i| i != 1),
+        Op::DynamicUpdateSlice(_) => moved(op, &x, |i| i < 2),
+        Op::Pad(_) => {
+            let (Some(x), Some(with)) = (x.first(), x.get(1)) else {
+                return Err(Error::internal("`pad` takes two operands"));
+            };
+            let y = bind(op.clone(), &data);
+            one(value(y, bind(op.clone(), &[&x.mask()?, &with.mask()?])))
+        }
+        Op::Concatenate(_) | Op::Stack(_) | Op::OptimizationBarrier(_) => moved(op, &x, |_| true),
+        Op::StopGradient(_)
+        | Op::Component(_)
+        | Op::Copied(_)
+        | Op::ConvertElementType(_)
+        | Op::IntegerPow(_) => one(value(bind(op.clone(), &[&first.data]), first.mask()?)),
+        _ => moved(op, &x, |i| i == 0),
+    }
+}
+
+const OTHERS: &[&str] = &[
+    "clamp",
+    "concatenate",
+    "conv_general_dilated",
+    "dot_general",
+    "dynamic_update_slice",
+    "optimization_barrier",
+    "pad",
+    "reduce_window_max",
+    "reduce_window_min",
+    "reduce_window_prod",
+    "reduce_window_sum",
+    "scatter",
+    "scatter-add",
+    "scatter-max",
+    "scatter-min",
+    "scatter-mul",
+    "scatter-sub",
+    "select_n",
+    "sort",
+    "stack",
+];
+
+impl ArrayValue for Masked {
+    fn aval(&self) -> Result<Aval> {
+        self.data.aval()
+    }
+
+    fn materialise(&self) -> Result<Array> {
+        Err(Error::refused("masked elements have no value")
+            .note("`filled` puts a number in their place"))
+    }
+
+    fn describe(&self) -> String {
+        format!("masked[{}]", self.data.describe())
+    }
+
+    fn rules(r: &mut Rules) {
+        r.precedence(60);
+        for family in [
+            families::MOVING,
+            families::IDENTITY,
+            families::ELEMENTWISE_UNARY,
+            families::ELEMENTWISE_NARY,
+            families::REDUCTIONS,
+            families::CUMULATIVE,
+            OTHERS,
+        ] {
+            r.family::<Masked, _>(family, rule);
+        }
+    }
+}
