@@ -1,5 +1,6 @@
 //! Element types, their promotion, and the Rust types that hold them.
 
+use crate::error::{Error, Result};
 use half::{bf16, f16};
 use num_complex::Complex;
 use std::fmt;
@@ -241,6 +242,20 @@ impl DType {
     /// May a value of this type be converted to the other without `convert_element_type`'s losing its kind?
     pub fn converts_to(self, other: DType) -> bool {
         self.kind() <= other.kind()
+    }
+}
+
+/// By the name that NumPy or a jaxpr gives it, `float32` or `f32`. An error that lists the names.
+impl std::str::FromStr for DType {
+    type Err = Error;
+    fn from_str(name: &str) -> Result<DType> {
+        let short = |d: &DType| d.short_name() == name;
+        let found = DType::from_name(name).or_else(|| DType::ALL.into_iter().find(short));
+        found.ok_or_else(|| {
+            let names: Vec<&str> = DType::ALL.iter().map(|d| d.name()).collect();
+            Error::dtype(format!("there is no element type `{name}`"))
+                .note(format!("there are {}", names.join(", ")))
+        })
     }
 }
 

@@ -51,6 +51,7 @@ pub fn quaxify<'f, A: Args, F: Function<A> + Send + Sync + 'f>(f: F) -> Quaxify<
 }
 
 impl<'f, A: Args, R: PyTree> Quaxify<'f, A, R> {
+    #[track_caller]
     fn new(inner: Fun<'f>, options: Options) -> Self {
         let (f, o) = (inner.clone(), options.clone());
         let call: Fun<'f> = Arc::new(move |args| {
@@ -72,6 +73,7 @@ impl<'f, A: Args, R: PyTree> Quaxify<'f, A, R> {
     ///
     /// In the body of such a rule, plain arrays meet the primitives themselves.
     #[must_use]
+    #[track_caller]
     pub fn rules(self, add: impl FnOnce(&mut Rules)) -> Self {
         let mut rules = (*self.options.rules).clone();
         add(&mut rules);
@@ -88,6 +90,7 @@ impl<'f, A: Args, R: PyTree> Quaxify<'f, A, R> {
     ///
     /// A path starts with the number of the argument: `0.layers[1].weight`.
     #[must_use]
+    #[track_caller]
     pub fn filter(self, keep: impl Fn(&str, &Array) -> bool + Send + Sync + 'static) -> Self {
         Quaxify::new(
             self.inner,

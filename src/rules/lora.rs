@@ -150,6 +150,7 @@ impl PyTree for LoraArray {
 
 impl LoraArray {
     /// From its parts, with a frozen base and no materialising. An error if the shapes do not fit.
+    #[track_caller]
     pub fn from_parts(w: Array, a: Array, b: Array) -> Result<LoraArray> {
         let (wa, aa, ba) = (w.aval()?, a.aval()?, b.aval()?);
         let fits = wa.ndim() >= 2 && aa.ndim() == wa.ndim() && ba.ndim() == wa.ndim() && {
@@ -164,7 +165,8 @@ impl LoraArray {
         if !fits {
             return Err(Error::shape(format!(
                 "a low-rank update needs w [.., n, m], a [.., n, rank] and b [.., rank, m]; got {wa}, {aa} and {ba}"
-            )));
+            ))
+            .at(std::panic::Location::caller()));
         }
         Ok(LoraArray {
             w,
@@ -190,8 +192,8 @@ impl LoraArray {
     /// ```
     #[track_caller]
     pub fn new(weight: &Array, config: &LoraConfig, key: &Key) -> Result<LoraArray> {
-        LoraArray::at("LoraArray", weight, config, key)
-            .map_err(|e| e.at(std::panic::Location::caller()))
+        let at = std::panic::Location::caller();
+        LoraArray::at("LoraArray", weight, config, key).map_err(|e| e.at(at))
     }
 
     fn at(place: &str, weight: &Array, config: &LoraConfig, key: &Key) -> Result<LoraArray> {

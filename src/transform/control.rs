@@ -9,6 +9,7 @@ use crate::{
     trace::{Identity, Jaxpr, Program, op, op::Op},
     tree::{PyTree, Structure, View},
 };
+use std::panic::Location;
 
 /// How a [`scan_with`] runs.
 ///
@@ -23,6 +24,8 @@ pub struct ScanOptions {
     reverse: bool,
     length: Option<usize>,
     unroll: Option<usize>,
+    /// What messages call the loop.
+    called: Option<&'static str>,
 }
 
 impl ScanOptions {
@@ -90,11 +93,12 @@ pub fn scan_with<C: PyTree, X: PyTree, Y: PyTree, O: Output<Tree = (C, Y)>>(
     init: &C,
     xs: &X,
 ) -> Result<(C, Y)> {
+    let at = Location::caller();
     let f = |x: &[&dyn DynTree]| {
         let (carry, y) = f(argument(x, 0)?, argument(x, 1)?).into_result()?;
         Ok(vec![Box::new(carry) as Tree, Box::new(y) as Tree])
     };
-    let (carry, y) = scan_dyn(&f, &options, init, xs)?;
+    let (carry, y) = scan_dyn(&f, &options, init, xs).map_err(|e| e.at(at))?;
     Ok((typed(carry)?, typed(y)?))
 }
 
@@ -141,7 +145,7 @@ fn settle_carry(
         return Err(if a == b {
             e.note("the static parts of the two differ")
         } else {
-            e
+            e.note("what grows from step to step is returned beside the carry, by `scan`")
         });
     }
     let mut paths = paths(&[before], view).into_iter().flatten();
@@ -159,7 +163,8 @@ fn settle_carry(
             };
             return Err(Error::shape(format!(
                 "the carry of `{name}` must keep its type: it was {was}{place}, a step makes it {is}"
-            )));
+            ))
+            .note("start with what a step makes, or let the step give the type that it started with"));
         }
     }
     Ok(changed)
@@ -235,7 +240,14 @@ fn scan_dyn(
         };
         let n = leaves_of(&**after, view).len().min(outs.len());
         let outs = outs.get(..n).unwrap_or_default();
-        if !settle_carry("scan", init, &**after, &mut carried, outs, view)? {
+        if !settle_carry(
+            options.called.unwrap_or("scan"),
+            init,
+            &**after,
+            &mut carried,
+            outs,
+            view,
+        )? {
             break (program, trees);
         }
     };
@@ -274,6 +286,7 @@ pub fn while_loop<C: PyTree, O: Output<Tree = C>>(
     body: impl Fn(&C) -> O,
     init: &C,
 ) -> Result<C> {
+    let at = Location::caller();
     let test = |x: &[&dyn DynTree]| {
         Ok(vec![
             Box::new(test(argument::<C>(x, 0)?).ok()?.clone()) as Tree
@@ -284,7 +297,7 @@ pub fn while_loop<C: PyTree, O: Output<Tree = C>>(
             Box::new(body(argument::<C>(x, 0)?).into_result()?) as Tree
         ])
     };
-    typed(while_dyn(&test, &body, init)?)
+    typed(while_dyn(&test, &body, init).map_err(|e| e.at(at))?)
 }
 
 #[track_caller]
@@ -310,7 +323,8 @@ fn while_dyn(test: &Body<'_>, body: &Body<'_>, init: &dyn DynTree) -> Result<Tre
             return Err(Error::shape(format!(
                 "the test of `while_loop` must be a bool scalar, it is {}",
                 outs.join(", ")
-            )));
+            ))
+            .note("compare numbers, and reduce the result: `x.lt(1.0).all(())`"));
         }
     }
     let ((cond, of_cond), (body, of_body)) = (cond.close(), program.close());
@@ -352,7 +366,8 @@ pub fn fori_loop<C: PyTree, O: Output<Tree = C>>(
         if aval.ndim() != 0 || !aval.dtype.is_integer() {
             return Err(Error::shape(format!(
                 "the bounds of `fori_loop` must be integer scalars, got {aval}"
-            )));
+            ))
+            .at(Location::caller()));
         }
     }
     // A traced bound of a wider type decides the type of the counter.
@@ -376,7 +391,10 @@ pub fn fori_loop<C: PyTree, O: Output<Tree = C>>(
     let (_, last) = match (number(&lower), number(&upper)) {
         (Some(a), Some(b)) => {
             let steps = usize::try_from(b.saturating_sub(a)).unwrap_or(0);
-            let options = ScanOptions::new().length(steps);
+            let options = ScanOptions {
+                called: Some("fori_loop"),
+                ..ScanOptions::new().length(steps)
+            };
             let ((i, x), ()) = scan_with(
                 options,
                 |(i, x), (): &()| Ok((step(i, x)?, ())),
@@ -411,6 +429,7 @@ pub fn cond<X: PyTree, O: Output, P: Output<Tree = O::Tree>>(
         return Err(Error::shape(format!(
             "the predicate of `cond` must be a scalar, it is {aval}"
         ))
+        .at(Location::caller())
         .note("`select` chooses for each element"));
     }
     let predicate = if aval.dtype == DType::Bool {
@@ -457,7 +476,8 @@ pub fn switch<X: PyTree, O: Output>(
     if aval.ndim() != 0 || !(aval.dtype.is_integer() || aval.dtype == DType::Bool) {
         return Err(Error::shape(format!(
             "the index of `switch` must be an integer scalar, it is {aval}"
-        )));
+        ))
+        .at(Location::caller()));
     }
     type Erased<'f> = Box<Body<'f>>;
     let erased: Vec<Erased<'_>> = branches
@@ -483,6 +503,18 @@ pub fn switch<X: PyTree, O: Output>(
 
 #[track_caller]
 fn branch_dyn(
+    name: &str,
+    names: &[&str],
+    index: &Array,
+    branches: &[&Body<'_>],
+    x: &dyn DynTree,
+) -> Result<Tree> {
+    let at = Location::caller();
+    branch(name, names, index, branches, x).map_err(|e| e.at(at))
+}
+
+#[track_caller]
+fn branch(
     name: &str,
     names: &[&str],
     index: &Array,
@@ -519,7 +551,8 @@ fn branch_dyn(
                     };
                     return Err(Error::shape(format!(
                         "the branches of `{name}` must return one type{place}: `{a}` gives {was}, `{b}` gives {is}"
-                    )));
+                    ))
+                    .note("`.astype(..)`, `.reshape(..)` or `.broadcast_to(..)` make them agree"));
                 }
             }
         } else {

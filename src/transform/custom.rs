@@ -66,6 +66,7 @@ type Rule<'f> = Arc<dyn Fn(Vec<Tree>, Vec<Tree>) -> Result<Vec<Tree>> + Send + S
 /// let y = grad(softplus)(&Array::from(0f32)).unwrap();
 /// assert_eq!(y.item::<f32>().unwrap(), 0.5);
 /// ```
+#[track_caller]
 pub fn custom_jvp<'f, A: Args, F, O>(
     f: F,
     rule: impl Fn(&A, &A) -> O + Send + Sync + 'f,
@@ -225,6 +226,7 @@ fn custom_jvp_dyn<'f>(names: [&'static str; 2], f: Fun<'f>, rule: Rule<'f>) -> F
 /// let g = grad(f)(&Array::from(0f32)).unwrap();
 /// assert_eq!(g.item::<f32>().unwrap(), 1.0);
 /// ```
+#[track_caller]
 pub fn custom_vjp<'f, A: Args, Res: PyTree, F, G, O>(
     f: F,
     fwd: G,

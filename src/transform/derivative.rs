@@ -217,7 +217,8 @@ pub fn jvp<'a, A: Args, F: Function<A> + Send + Sync>(
     tangents: impl IntoRefs<'a, A>,
 ) -> Result<(F::Out, F::Out)> {
     let f = f.erase();
-    let (y, dy) = jvp_dyn(&f, &primals.refs(), &tangents.refs())?;
+    let at = std::panic::Location::caller();
+    let (y, dy) = jvp_dyn(&f, &primals.refs(), &tangents.refs()).map_err(|e| e.at(at))?;
     Ok((typed(y)?, typed(dy)?))
 }
 
@@ -334,7 +335,8 @@ pub fn linearize<'a, A: Args, F: Function<A> + Send + Sync>(
     f: F,
     args: impl IntoRefs<'a, A>,
 ) -> Result<(F::Out, Call<'static, A, F::Out>)> {
-    let p = at_point(&f.erase(), &args.refs())?;
+    let at = std::panic::Location::caller();
+    let p = at_point(&f.erase(), &args.refs()).map_err(|e| e.at(at))?;
     let y = typed(rebuild(&*p.like, p.view, p.results.clone()))?;
     let map: Fun<'static> = Arc::new(move |tangents| {
         let tangents = tangents_for(&p.in_avals, &FlatArgs::new(tangents, p.view))?;
@@ -377,7 +379,8 @@ pub fn vjp<'a, A: Args, F: Function<A> + Send + Sync>(
     args: impl IntoRefs<'a, A>,
 ) -> Result<(F::Out, Call<'static, (F::Out,), A>)> {
     let args = args.refs();
-    let p = at_point(&f.erase(), &args)?;
+    let at = std::panic::Location::caller();
+    let p = at_point(&f.erase(), &args).map_err(|e| e.at(at))?;
     let y = typed(rebuild(&*p.like, p.view, p.results.clone()))?;
     let mut keep = |x: &Array| x.clone();
     let mut leaves = Leaves::new(p.view, &mut keep);

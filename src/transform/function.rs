@@ -181,7 +181,11 @@ pub struct Call<'f, A: Args, R: 'f> {
 }
 
 impl<'f, A: Args, R: PyTree> Call<'f, A, R> {
+    /// An error without a place in the user's program belongs to where the function was transformed.
+    #[track_caller]
     pub(crate) fn new(fun: Fun<'f>) -> Self {
+        let at = Location::caller();
+        let fun: Fun<'f> = Arc::new(move |args| fun(args).map_err(|e| e.at(at)));
         Call {
             call: A::wrap(fun.clone()),
             fun,

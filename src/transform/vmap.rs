@@ -119,6 +119,7 @@ pub fn vmap<'f, A: Args, F: Function<A> + Send + Sync + 'f>(f: F) -> Vmap<'f, A,
 }
 
 impl<'f, A: Args, R: PyTree> Vmap<'f, A, R> {
+    #[track_caller]
     fn new(inner: Fun<'f>, options: Options) -> Self {
         Vmap {
             call: Call::new(vmap_dyn(inner.clone(), options.clone())),
@@ -129,6 +130,7 @@ impl<'f, A: Args, R: PyTree> Vmap<'f, A, R> {
 
     /// Which axis of each argument to map over; `None`: the argument is the same for every example.
     #[must_use]
+    #[track_caller]
     pub fn in_axes(self, axes: impl Axes<A>) -> Self {
         let in_axes = Some(axes.axes());
         Vmap::new(
@@ -142,6 +144,7 @@ impl<'f, A: Args, R: PyTree> Vmap<'f, A, R> {
 
     /// Where the results' new axis is to stand; `None` for a result that is the same for every example.
     #[must_use]
+    #[track_caller]
     pub fn out_axes(self, axis: impl Axis) -> Self {
         let out_axes = axis.axis();
         Vmap::new(
@@ -155,6 +158,7 @@ impl<'f, A: Args, R: PyTree> Vmap<'f, A, R> {
 
     /// A name by which `psum` and other collectives mean the axis.
     #[must_use]
+    #[track_caller]
     pub fn axis_name(self, name: &str) -> Self {
         let axis_name = Some(name.into());
         Vmap::new(
@@ -168,6 +172,7 @@ impl<'f, A: Args, R: PyTree> Vmap<'f, A, R> {
 
     /// The number of examples, where no argument tells it.
     #[must_use]
+    #[track_caller]
     pub fn axis_size(self, n: usize) -> Self {
         Vmap::new(
             self.inner,
