@@ -182,12 +182,12 @@ pub fn custom_linear_solve<X: PyTree, M: Output<Tree = X>, S: Output<Tree = X>>(
 ///     let newton = |x: &Array| (x + a / x) * 0.5;
 ///     custom_root(
 ///         |x| x.square() - a,
-///         &Array::from(1f64),
+///         &Array::scalar(1f64),
 ///         |_, x| (0..6).fold(x.clone(), |x, _| newton(&x)),
-///         |g, y| Ok(y / g(&Array::from(1f64))?),
+///         |g, y| Ok(y / g(&Array::scalar(1f64))?),
 ///     )
 /// };
-/// let a = Array::from(2f64);
+/// let a = Array::scalar(2f64);
 /// assert!((root(&a).unwrap().item::<f64>().unwrap() - 2f64.sqrt()).abs() < 1e-12);
 /// let slope = grad(root)(&a).unwrap().item::<f64>().unwrap();
 /// assert!((slope - 0.5 / 2f64.sqrt()).abs() < 1e-12);
