@@ -152,6 +152,7 @@ fn masks_of_nothing() {
     };
     let excuse = |e: &Error| {
         let excuses = [
+            "some are masked",
             "masked elements have no value",
             "masked ones have no order",
             "must keep its type",
