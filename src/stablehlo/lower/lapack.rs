@@ -1,12 +1,12 @@
 //! The routines of LAPACK that JAX calls by name on CPUs. Each also says, as LAPACK does, whether it succeeded.
 
-use super::{Attr, apply, control::scan, given::Given};
+use super::{Attr, apply, given::Given};
 use crate::{
-    array::{Array, DType, Dims},
+    array::{Array, Dims},
     error::Result,
     trace::{
         bind_all,
-        op::{Linalg, TriangularSolve},
+        op::{Factor, Linalg, TriangularSolve},
     },
 };
 
@@ -47,13 +47,10 @@ impl Given<'_, '_, '_> {
                 // LAPACK counts from one.
                 vec![lu.clone(), pivots + 1, self.info(lu, 2)?]
             }
-            "geqrf" => {
-                let (a, tau) = householder(first()?)?;
-                vec![a, tau]
-            }
+            "geqrf" => bind_all(Factor::Geqrf, &[first()?.clone()])?,
             "orgqr" | "ungqr" => {
                 let [a, tau] = self.operands()?;
-                vec![reflected(a, tau)?]
+                vec![apply(Factor::HouseholderProduct, &[a, tau])?]
             }
             "syevd" | "heevd" => {
                 let lower = self.letter("uplo") == Some('L');
@@ -85,8 +82,43 @@ impl Given<'_, '_, '_> {
                 };
                 vec![a.clone(), s.clone(), u, vh, info]
             }
+            "geev" => self.eigenvalues(first()?)?,
+            "gtsv" => {
+                let [lower, main, upper, b] = self.operands()?;
+                let y = apply(Factor::TridiagonalSolve, &[lower, main, upper, b])?;
+                let info = self.info(&y, 4)?;
+                vec![lower.clone(), main.clone(), upper.clone(), y, info]
+            }
             _ => return Err(self.unsupported(format!("the target `{target}`"))),
         }))
+    }
+
+    /// Of a real matrix: the real and the imaginary parts of the eigenvalues; then, of any, the vectors.
+    fn eigenvalues(&self, a: &Array) -> Result<Vec<Array>> {
+        let real = a.dtype()?.is_float();
+        let (left, right) = (
+            self.letter("compute_left") == Some('V'),
+            self.letter("compute_right") == Some('V'),
+        );
+        let mut y = bind_all(Factor::Eig { left, right }, &[a.clone()])?.into_iter();
+        let w = y.next().ok_or_else(super::few)?;
+        let mut results = if real {
+            vec![w.real(), w.imag()]
+        } else {
+            vec![w]
+        };
+        for wanted in [left, right] {
+            let out = self.out(results.len())?;
+            results.push(if wanted {
+                y.next().ok_or_else(super::few)?
+            } else {
+                Array::zeros(&out.shape, out.dtype)
+            });
+        }
+        let first = results.first().ok_or_else(super::few)?;
+        let info = self.info(first, results.len())?;
+        results.push(info);
+        Ok(results)
     }
 
     /// An option, which LAPACK names by a letter.
@@ -103,110 +135,4 @@ impl Given<'_, '_, '_> {
         let odd = y.ne(y).any(&axes);
         self.convert(&odd, out.dtype)
     }
-}
-
-/// Numbers along an axis, as integers.
-fn count(n: usize) -> Array {
-    Array::iota([n], 0, DType::I32)
-}
-
-fn column(x: &Array) -> Array {
-    x.expand_dims(-1)
-}
-
-fn row(x: &Array) -> Array {
-    x.expand_dims(-2)
-}
-
-fn conjugate(x: &Array) -> Array {
-    if x.dtype().is_ok_and(|d| d.is_complex()) {
-        x.conj()
-    } else {
-        x.clone()
-    }
-}
-
-/// Column `j` of matrices.
-fn column_of(a: &Array, j: &Array) -> Array {
-    let n = a.shape().last().copied().unwrap_or(0);
-    count(n).eq(j).select(a, 0).reduce_sum([a.ndim() - 1])
-}
-
-/// A QR decomposition by Householder's reflections, packed as `geqrf` does: `r` in the upper triangle, below it the vectors of the
-/// reflections, whose first elements are 1; and their factors. (Golub and Van Loan, "Matrix computations", 5.2.)
-fn householder(a: &Array) -> Result<(Array, Array)> {
-    let aval = a.aval()?;
-    let [.., m, n] = aval.shape[..] else {
-        return Err(super::few());
-    };
-    let k = m.min(n);
-    let mut shape: Dims = aval.shape.iter().take(aval.ndim() - 2).copied().collect();
-    shape.push(k);
-    let tau = Array::zeros(&shape, aval.dtype);
-    let (rows, columns) = (count(m), count(n));
-    let last = |x: &Array| x.ndim() - 1;
-    let (done, _) = scan(&[a.clone(), tau], &[count(k)], k, |carry, slices| {
-        let ([a, tau], [j]) = (carry, slices) else {
-            return Err(super::few());
-        };
-        let x = column_of(a, j);
-        let (at, below) = (rows.eq(j), rows.gt(j));
-        let head = at.select(&x, 0).reduce_sum([last(&x)]);
-        let tail = below.select(&x, 0);
-        let tail = (conjugate(&tail) * &tail).reduce_sum([last(&x)]);
-        let (head_re, tail) = if aval.dtype.is_complex() {
-            (head.real(), tail.real())
-        } else {
-            (head.clone(), tail)
-        };
-        let size = (head.abs().square() + &tail).sqrt();
-        let beta = head_re.lt(0).select(&size, -&size);
-        // A column that is zero below, and real, stays as it is.
-        let plain = tail.eq(0) & head.eq(head_re.astype(aval.dtype));
-        let beta = plain.select(&head_re, beta).astype(aval.dtype);
-        let divisor = plain.select(Array::ones_like(&beta), &beta);
-        let factor = plain.select(Array::zeros_like(&beta), (&beta - &head) / divisor);
-        let scale = plain.select(Array::ones_like(&beta), &head - &beta);
-        let v = below.select(&x / column(&scale), at.astype(aval.dtype));
-        let w = (column(&conjugate(&v)) * a).reduce_sum([last(a) - 1]);
-        let change = column(&(&v * column(&conjugate(&factor)))) * row(&w);
-        let a = columns.gt(j).select(a - change, a);
-        let replaced = below.select(&v, at.select(column(&beta), &x));
-        let a = columns.eq(j).select(column(&replaced), a);
-        let tau = count(k).eq(j).select(column(&factor), tau);
-        Ok((vec![a, tau], vec![]))
-    })?;
-    match &done[..] {
-        [a, tau] => Ok((a.clone(), tau.clone())),
-        _ => Err(super::few()),
-    }
-}
-
-/// The leading columns of the product of reflections that [`householder`] packed.
-fn reflected(a: &Array, tau: &Array) -> Result<Array> {
-    let aval = a.aval()?;
-    let [.., m, n] = aval.shape[..] else {
-        return Err(super::few());
-    };
-    let k = tau.aval()?.shape.last().copied().unwrap_or(0);
-    let rows = count(m);
-    let start = rows
-        .expand_dims(-1)
-        .eq(count(n))
-        .astype(aval.dtype)
-        .broadcast_to(&aval.shape);
-    let backwards = count(k).flip([0usize]);
-    let (done, _) = scan(&[start], &[backwards], k, |carry, slices| {
-        let ([q], [j]) = (carry, slices) else {
-            return Err(super::few());
-        };
-        let v = rows
-            .gt(j)
-            .select(column_of(a, j), rows.eq(j).astype(aval.dtype));
-        let factor = column_of(&row(tau), j);
-        let w = (column(&conjugate(&v)) * q).reduce_sum([q.ndim() - 2]);
-        let change = column(&(&v * factor)) * row(&w);
-        Ok((vec![q - change], vec![]))
-    })?;
-    done.into_iter().next().ok_or_else(super::few)
 }

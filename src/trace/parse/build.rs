@@ -145,6 +145,13 @@ impl<'t> Build<'_, 't> {
         }
     }
 
+    fn float(&self, key: &str) -> Result<f64> {
+        self.with(key, |v| match v {
+            Value::Number(x) => x.as_f64(),
+            _ => None,
+        })
+    }
+
     fn text(&self, key: &str) -> Result<Arc<str>> {
         self.with(key, |v| match v {
             Value::Word(w) => Some(Arc::from(*w)),
@@ -288,6 +295,19 @@ impl<'t> Build<'_, 't> {
     fn collective(&self, across: Across) -> Result<Op> {
         let axis = self.axis("axes")?;
         Ok(Collective { across, axis }.into())
+    }
+
+    /// The number of examples that an `all_to_all` exchanges between, by the types.
+    fn parties(&self) -> Result<usize> {
+        let (split, concat) = (self.number("split_axis")?, self.number("concat_axis")?);
+        let size = |avals: &[&Aval], i: usize| avals.first().and_then(|a| a.shape.get(i).copied());
+        let found = if self.flag("tiled")? {
+            let (before, after) = (size(self.operands, concat), size(self.results, concat));
+            after.and_then(|n| n.checked_div(before?))
+        } else {
+            size(self.operands, split)
+        };
+        found.ok_or_else(|| misfit(self.name, "split_axis"))
     }
 
     fn plain(&self) -> Option<Op> {
@@ -570,6 +590,64 @@ impl<'t> Build<'_, 't> {
             "svd" => Linalg::Svd {
                 compute_uv: self.flag("compute_uv")?,
                 full_matrices: self.flag("full_matrices")?,
+            }
+            .into(),
+            "eig" => Factor::Eig {
+                left: self.flag("compute_left_eigenvectors")?,
+                right: self.flag("compute_right_eigenvectors")?,
+            }
+            .into(),
+            "hessenberg" => Factor::Hessenberg.into(),
+            "schur" => Factor::Schur {
+                vectors: self.flag("compute_schur_vectors")?,
+            }
+            .into(),
+            "tridiagonal" => Factor::Tridiagonal {
+                lower: self.flag("lower")?,
+            }
+            .into(),
+            "tridiagonal_solve" => Factor::TridiagonalSolve.into(),
+            "geqrf" => Factor::Geqrf.into(),
+            "householder_product" => Factor::HouseholderProduct.into(),
+            "lu_pivots_to_permutation" => Factor::PivotsToPermutation {
+                size: self.number("permutation_size")?,
+            }
+            .into(),
+            "symmetric_product" => Factor::SymmetricProduct {
+                alpha: self.float("alpha")?,
+                beta: self.float("beta")?,
+            }
+            .into(),
+            "cholesky_update" => Factor::CholeskyUpdate.into(),
+            "all_to_all" => Exchange {
+                parts: Parts::AllToAll {
+                    split_axis: self.number("split_axis")?,
+                    concat_axis: self.number("concat_axis")?,
+                    tiled: self.flag("tiled")?,
+                },
+                axis: self.axis("axis_name")?,
+                axis_size: self.parties()?,
+            }
+            .into(),
+            "ppermute" => Exchange {
+                parts: Parts::Permute {
+                    perm: self
+                        .tuples::<2>("perm")?
+                        .iter()
+                        .map(|[a, b]| Some((usize::try_from(*a).ok()?, usize::try_from(*b).ok()?)))
+                        .collect::<Option<_>>()
+                        .ok_or_else(|| misfit(self.name, "perm"))?,
+                },
+                axis: self.axis("axis_name")?,
+                axis_size: 0,
+            }
+            .into(),
+            "pbroadcast" => Exchange {
+                parts: Parts::Broadcast {
+                    source: self.number("source")?,
+                },
+                axis: self.axis("axis_name")?,
+                axis_size: 0,
             }
             .into(),
             "random_gamma" => RandomGamma {
