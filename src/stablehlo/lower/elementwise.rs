@@ -5,8 +5,8 @@ use crate::{
     array::{Array, DType, Dims, Scalar},
     error::{Error, Result},
     trace::op::{
-        Binary, BitcastConvertType, Clamp, Iota, Reduce, Reducer, RoundingMethod, SelectN, Special,
-        Unary,
+        Binary, BitcastConvertType, Clamp, Concatenate, Iota, Reduce, Reducer, RoundingMethod,
+        SelectN, Special, Unary,
     },
 };
 
@@ -225,6 +225,21 @@ impl Given<'_, '_, '_> {
             let last = shape.len().saturating_sub(1);
             Ok::<Array, Error>(apply(op, &[])?.broadcast_in_dim(shape, [last]))
         };
+        if from.dtype.is_complex() && from.dtype != to.dtype && to.dtype.is_complex() {
+            // Both parts along a last axis, cast as what they are, and put together again.
+            let axis = from.ndim();
+            let parts = [apply(Unary::Real, &[x])?, apply(Unary::Imag, &[x])?];
+            let parts = parts.map(|p| p.expand_dims(axis as isize));
+            let dimension = axis;
+            let parts = apply(Concatenate { dimension }, &[&parts[0], &parts[1]])?;
+            let parts = bits(&parts, to.dtype.real())?;
+            let part = |i: usize| {
+                let y = parts.slice_in_dim(i, i + 1, -1).reshape(&to.shape);
+                y.ok()?;
+                Ok::<Array, Error>(y)
+            };
+            return apply(Binary::Complex, &[&part(0)?, &part(1)?]);
+        }
         match (from.dtype == DType::Bool, to.dtype == DType::Bool) {
             (true, true) | (false, false) => bits(x, to.dtype),
             (true, false) => {

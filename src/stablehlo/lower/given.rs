@@ -45,10 +45,8 @@ impl<'a, 'm, 't> Given<'a, 'm, 't> {
 
     /// The type of a result, as it is written.
     pub(super) fn out(&self, i: usize) -> Result<&'m Aval> {
-        match self.op.out_types.get(i) {
-            Some(Type::Tensor(a)) => Ok(a),
-            _ => Err(self.wrong("its result has no array type")),
-        }
+        let written = self.op.out_types.get(i).and_then(Type::aval);
+        written.ok_or_else(|| self.wrong("its result has no array type"))
     }
 
     /// The first of these attributes that there is.

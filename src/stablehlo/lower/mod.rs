@@ -23,7 +23,7 @@ use crate::{
     source::Source,
     trace::{
         Jaxpr, Program, bind, bind_all,
-        op::{BroadcastInDim, Jit, Op},
+        op::{Binary, BroadcastInDim, Jit, Op},
         stage,
     },
 };
@@ -90,6 +90,19 @@ fn apply(op: impl Into<Op>, x: &[&Array]) -> Result<Array> {
     let y = bind(op, x);
     y.ok()?;
     Ok(y)
+}
+
+/// Integers of so few bits, in a wider type: the bits above are those of the sign.
+fn wrapped(x: &Array, bits: u32) -> Result<Array> {
+    let dtype = x.dtype()?;
+    let unused = elementwise::number(u64::from(8 - bits.min(8)), dtype);
+    let up = apply(Binary::ShiftLeft, &[x, &unused])?;
+    let down = if dtype.is_unsigned() {
+        Binary::ShiftRightLogical
+    } else {
+        Binary::ShiftRightArithmetic
+    };
+    apply(down, &[&up, &unused])
 }
 
 /// A program with the arrays that it needs besides its operands; they are its first inputs.
@@ -174,7 +187,7 @@ impl<'m, 't> Lowering<'m, 't> {
                 .malformed(f.at, format!("`{}` has no body", f.name)));
         };
         let aval = |t: &Type<'t>| match t {
-            Type::Tensor(a) => Ok(a.clone()),
+            Type::Tensor(a) | Type::Narrow(a, _) => Ok(a.clone()),
             other => Err(self.unknown_type(f.at, other)),
         };
         body.parameters.iter().map(|p| aval(&p.kind)).collect()
@@ -185,7 +198,7 @@ impl<'m, 't> Lowering<'m, 't> {
             Type::Other(text) => text,
             Type::Tuple(_) => "a tuple here",
             Type::Token => "a token here",
-            Type::Tensor(_) => "",
+            Type::Tensor(_) | Type::Narrow(..) => "",
         };
         self.source.unsupported(at, format!("the type {text}"))
     }
@@ -218,7 +231,7 @@ impl<'m, 't> Lowering<'m, 't> {
             return Err(self.fail(f.at, e));
         }
         for (t, v) in f.results.iter().zip(&values) {
-            if let (Type::Tensor(t), Value::Array(v)) = (t, v) {
+            if let (Some(t), Value::Array(v)) = (t.aval(), v) {
                 let a = v.aval()?;
                 if !a.same_type(t) {
                     let e = Error::format(format!("`{}` returns {a}, but {t} is written", f.name));
@@ -308,7 +321,7 @@ impl<'m, 't> Lowering<'m, 't> {
         }
         if op.out_types.len() == given {
             for (t, v) in op.out_types.iter().zip(&values) {
-                if let (Type::Tensor(t), Value::Array(v)) = (t, v) {
+                if let (Some(t), Value::Array(v)) = (t.aval(), v) {
                     let a = v.aval()?;
                     if !a.same_type(t) {
                         let e =
@@ -318,7 +331,12 @@ impl<'m, 't> Lowering<'m, 't> {
                 }
             }
         }
-        let mut values = values.into_iter();
+        let narrow = |(i, v): (usize, Value)| match (op.out_types.get(i), v) {
+            (Some(Type::Narrow(_, bits)), Value::Array(x)) => Ok(Value::Array(wrapped(&x, *bits)?)),
+            (_, v) => Ok(v),
+        };
+        let narrowed: Result<Vec<Value>> = values.into_iter().enumerate().map(narrow).collect();
+        let mut values = narrowed?.into_iter();
         if let Some(scope) = self.scopes.last_mut() {
             for (name, count) in &op.results {
                 scope.insert(name, values.by_ref().take(*count).collect());
@@ -480,7 +498,10 @@ impl<'m, 't> Lowering<'m, 't> {
             .into_iter()
             .map(|v| match v {
                 Value::Array(a) => Ok(a),
-                _ => Err(Error::format(format!("`{}` takes arrays", op.name))),
+                _ => Err(Error::unsupported(format!(
+                    "`{}` of what is no array",
+                    op.name
+                ))),
             })
             .collect::<Result<Vec<Array>>>()?;
         let given = Given { op, x: &arrays };

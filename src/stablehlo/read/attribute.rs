@@ -33,6 +33,17 @@ pub(crate) fn element_type(name: &str) -> Option<DType> {
     })
 }
 
+/// Integers of fewer than eight bits: the type that holds them, and how many.
+fn narrow_type(name: &str) -> Option<(DType, u32)> {
+    Some(match name {
+        "i2" | "si2" => (DType::I8, 2),
+        "i4" | "si4" => (DType::I8, 4),
+        "ui2" => (DType::U8, 2),
+        "ui4" => (DType::U8, 4),
+        _ => return None,
+    })
+}
+
 impl<'t> Parser<'t> {
     /// `tensor<2x3xf32>`, `tuple<…>`, `!stablehlo.token`, and whatever else is written as a type.
     pub(crate) fn parse_type(&mut self, depth: usize) -> Result<Type<'t>> {
@@ -126,6 +137,9 @@ impl<'t> Parser<'t> {
                 .lexer
                 .source
                 .malformed(at, format!("`{text}` names no element type")));
+        }
+        if let Some((dtype, bits)) = narrow_type(rest) {
+            return Ok(Type::Narrow(Aval::new(shape, dtype), bits));
         }
         Ok(element_type(rest).map_or(whole, |d| Type::Tensor(Aval::new(shape, d))))
     }
@@ -435,7 +449,7 @@ impl<'t> Parser<'t> {
         self.sign(b':')?;
         let at = self.lexer.start();
         Ok(match self.parse_type(0)? {
-            Type::Tensor(aval) => Ok(aval),
+            Type::Tensor(aval) | Type::Narrow(aval, _) => Ok(aval),
             Type::Other(text) => Err(text),
             Type::Tuple(_) | Type::Token => {
                 return Err(self.lexer.source.malformed(at, "a literal of no array"));

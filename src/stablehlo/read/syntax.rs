@@ -7,12 +7,24 @@ use crate::array::{Aval, Buffer};
 pub(crate) enum Type<'t> {
     /// An array of an element type that there is.
     Tensor(Aval),
+    /// An array of integers of so few bits, in the type that holds them.
+    Narrow(Aval, u32),
     /// Several values in one.
     Tuple(Vec<Type<'t>>),
     /// An order of effects.
     Token,
     /// Anything else, as written.
     Other(&'t str),
+}
+
+impl Type<'_> {
+    /// The type of the array that holds it.
+    pub(crate) fn aval(&self) -> Option<&Aval> {
+        match self {
+            Type::Tensor(a) | Type::Narrow(a, _) => Some(a),
+            Type::Tuple(_) | Type::Token | Type::Other(_) => None,
+        }
+    }
 }
 
 /// A constant array. A splat holds its one element.
