@@ -7,6 +7,7 @@ use quaxide::{
     stablehlo::Module,
 };
 use std::{
+    borrow::Cow,
     panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
     sync::atomic::{AtomicUsize, Ordering},
@@ -158,7 +159,10 @@ fn run(file: &Path, way: Interpreter) -> Outcome {
     // A file may hold several modules; lines are counted from its start.
     let mut before = 0;
     for part in text.split("// -----") {
-        let padded = format!("{}{part}", "\n".repeat(before));
+        let padded = match before {
+            0 => Cow::Borrowed(part),
+            n => Cow::Owned(format!("{}{part}", "\n".repeat(n))),
+        };
         before += part.matches('\n').count();
         match module(&name, &padded, way) {
             Ok(n) => expectations += n,
