@@ -6,6 +6,7 @@ mod interval;
 mod lora;
 mod masked;
 mod named;
+mod prng;
 mod quantised;
 mod sparse;
 mod unitful;
@@ -17,6 +18,7 @@ pub use masked::{Masked, filled, mask_of, masked, masked_count, masked_mean, mas
 pub use named::{
     Named, along, axes_of, combine, contract, named, order_as, positional, reduce_named, rename,
 };
+pub use prng::{Algorithm, Prng, check_key_reuse};
 pub use quantised::{Format, Quantised};
 pub use sparse::Bcoo;
 pub use unitful::{IntoUnit, Ratio, Unit, Unitful, in_unit, quantity};
