@@ -90,6 +90,57 @@ pub fn atanh(x: f64) -> f64 {
     (0.5 * log1p(2.0 * size / (1.0 - size))).copysign(x)
 }
 
+/// Hyperbolic functions: of `f32` as XLA makes them of exponentials, of arguments moved by `ln 2`, so that they do not overflow early;
+/// of `f64` the system's.
+pub trait Hyperbolic: Real {
+    /// The hyperbolic sine.
+    #[must_use]
+    fn sinh(x: Self) -> Self;
+    /// The hyperbolic cosine.
+    #[must_use]
+    fn cosh(x: Self) -> Self;
+}
+
+impl Hyperbolic for f32 {
+    #[inline(always)]
+    fn sinh(x: f32) -> f32 {
+        if x.abs() < 1.0 {
+            let e = expm1(x);
+            return 0.5 * (e + e / (e + 1.0));
+        }
+        exp(x - std::f32::consts::LN_2) - exp(-std::f32::consts::LN_2 - x)
+    }
+    #[inline(always)]
+    fn cosh(x: f32) -> f32 {
+        exp(x - std::f32::consts::LN_2) + exp(-std::f32::consts::LN_2 - x)
+    }
+}
+
+impl Hyperbolic for f64 {
+    #[inline(always)]
+    fn sinh(x: f64) -> f64 {
+        x.sinh()
+    }
+    #[inline(always)]
+    fn cosh(x: f64) -> f64 {
+        x.cosh()
+    }
+}
+
+/// The hyperbolic sine.
+#[inline(always)]
+#[must_use]
+pub fn sinh<T: Hyperbolic>(x: T) -> T {
+    T::sinh(x)
+}
+
+/// The hyperbolic cosine.
+#[inline(always)]
+#[must_use]
+pub fn cosh<T: Hyperbolic>(x: T) -> T {
+    T::cosh(x)
+}
+
 /// `((c₀ x + c₁) x + c₂) x + …`, each step one fused multiply-add.
 #[inline(always)]
 fn horner<T: Real, const N: usize>(x: T, coefficients: [T; N]) -> T {

@@ -8,6 +8,7 @@ use crate::{
     error::{Error, Result},
     trace::op::TriangularSolve,
 };
+use half::{bf16, f16};
 use num_complex::Complex;
 
 /// Matrices up to this size are one block.
@@ -93,8 +94,8 @@ impl<T: Field> Square<T> {
         Square { n: size, elements }
     }
 
-    /// The inverse of the triangle.
-    fn inverse(&self, lower: bool, unit: bool) -> Square<T> {
+    /// The inverse of the triangle, each element rounded.
+    fn inverse(&self, lower: bool, unit: bool, round: fn(T) -> T) -> Square<T> {
         let n = self.n;
         let diagonal = |i: usize| if unit { T::ONE } else { self.get(i, i) };
         let mut y = Square {
@@ -106,15 +107,15 @@ impl<T: Field> Square<T> {
             let known = if lower { 0..i } else { i + 1..n };
             for j in known.clone() {
                 let sum = known.clone().fold(T::ZERO, |sum, k| {
-                    T::fused(self.get(i, k).over(diagonal(k)), y.get(k, j), sum)
+                    T::fused(round(self.get(i, k).over(diagonal(k))), y.get(k, j), sum)
                 });
-                y.set(i, j, sum.negated());
+                y.set(i, j, round(sum.negated()));
             }
             y.set(i, i, T::ONE);
         }
         for i in 0..n {
             for j in 0..n {
-                y.set(i, j, y.get(i, j).over(diagonal(i)));
+                y.set(i, j, round(y.get(i, j).over(diagonal(i))));
             }
         }
         y
@@ -134,7 +135,13 @@ fn dot<T: Field>(terms: impl Iterator<Item = (T, T)>) -> T {
 }
 
 /// `op(a)·x = b`, or `x·op(a) = b`, of matrices of `rows` rows and `columns` columns.
-fn solve<T: Field>(p: TriangularSolve, a: &Square<T>, b: &[T], columns: usize) -> Vec<T> {
+fn solve<T: Field>(
+    p: TriangularSolve,
+    a: &Square<T>,
+    b: &[T],
+    columns: usize,
+    round: fn(T) -> T,
+) -> Vec<T> {
     let n = a.n;
     // In the end the system has the matrix on its left.
     let transposed = p.transpose_a == p.left_side;
@@ -158,13 +165,13 @@ fn solve<T: Field>(p: TriangularSolve, a: &Square<T>, b: &[T], columns: usize) -
         let number = if lower { step } else { blocks.len() - 1 - step };
         let from = blocks.get(number).copied().unwrap_or(0);
         let size = BLOCK.min(n - from);
-        let inverse = a.block(from, size).inverse(p.lower, p.unit_diagonal);
+        let inverse = a.block(from, size).inverse(p.lower, p.unit_diagonal, round);
         let known = if lower { 0..from } else { from + size..n };
         for c in 0..sides {
             let rest: Vec<T> = (from..from + size)
                 .map(|i| {
                     let sum = dot(known.clone().map(|k| (of(a, i, k), read(&x, k, c))));
-                    read(&x, i, c).plus(sum.negated())
+                    round(read(&x, i, c).plus(round(sum).negated()))
                 })
                 .collect();
             for i in 0..size {
@@ -177,7 +184,7 @@ fn solve<T: Field>(p: TriangularSolve, a: &Square<T>, b: &[T], columns: usize) -
                     let right = rest.get(k).copied().unwrap_or(T::ZERO);
                     (of(&inverse, i, k), right)
                 });
-                let y = dot(terms);
+                let y = round(dot(terms));
                 if let Some(slot) = x.get_mut(at(from + i, c)) {
                     *slot = y;
                 }
@@ -187,7 +194,7 @@ fn solve<T: Field>(p: TriangularSolve, a: &Square<T>, b: &[T], columns: usize) -
     x
 }
 
-fn all<T: Field>(p: TriangularSolve, a: &Buffer, b: &Buffer) -> Result<Vec<T>> {
+fn all<T: Field>(p: TriangularSolve, a: &Buffer, b: &Buffer, round: fn(T) -> T) -> Result<Vec<T>> {
     let ([.., n, _], [.., rows, columns]) = (a.shape(), b.shape()) else {
         return Err(Error::internal("triangular systems need matrices"));
     };
@@ -202,12 +209,12 @@ fn all<T: Field>(p: TriangularSolve, a: &Buffer, b: &Buffer) -> Result<Vec<T>> {
             n,
             elements: a.to_vec(),
         };
-        x.extend(solve(p, &a, b, *columns));
+        x.extend(solve(p, &a, b, *columns, round));
     }
     Ok(x)
 }
 
-/// Systems on the last two axes. Narrow floats are solved in `f32`.
+/// Systems on the last two axes. Narrow floats are solved in `f32`, each step rounded.
 pub(super) fn triangular_solve(
     p: TriangularSolve,
     a: &Buffer,
@@ -215,16 +222,20 @@ pub(super) fn triangular_solve(
     out: &Aval,
 ) -> Result<Buffer> {
     let data = match out.dtype {
-        DType::F64 => f64::data(all(p, a, b)?),
-        DType::C64 => Complex::<f32>::data(all(p, a, b)?),
-        DType::C128 => Complex::<f64>::data(all(p, a, b)?),
-        DType::F32 => f32::data(all(p, a, b)?),
-        _ => {
+        DType::F64 => f64::data(all(p, a, b, |x| x)?),
+        DType::C64 => Complex::<f32>::data(all(p, a, b, |x| x)?),
+        DType::C128 => Complex::<f64>::data(all(p, a, b, |x| x)?),
+        DType::F32 => f32::data(all(p, a, b, |x| x)?),
+        narrow => {
             let wide = |x: &Buffer| {
                 let aval = Aval::new(Dims::from_slice(x.shape()), DType::F32);
                 super::elementwise::convert(x, &aval)
             };
-            let x = f32::data(all(p, &wide(a)?, &wide(b)?)?);
+            let round: fn(f32) -> f32 = match narrow {
+                DType::F16 => |x| f16::from_f32(x).to_f32(),
+                _ => |x| bf16::from_f32(x).to_f32(),
+            };
+            let x = f32::data(all(p, &wide(a)?, &wide(b)?, round)?);
             let x = Buffer::from_data(out.with_dtype(DType::F32), x)?;
             return super::elementwise::convert(&x, out);
         }

@@ -2,7 +2,7 @@
 
 use super::{Attr, apply, given::Given};
 use crate::{
-    array::{Array, DType, Dims},
+    array::{Array, Dims},
     error::Result,
     trace::op::{
         ConvDimensionNumbers, ConvGeneralDilated, DotGeneral, Linalg, Rev, TriangularSolve,
@@ -39,21 +39,11 @@ impl<'t> Given<'_, '_, 't> {
                     transpose_a: transpose != "NO_TRANSPOSE",
                     unit_diagonal: self.flag("unit_diagonal", false),
                 };
-                self.solved(Linalg::TriangularSolve(op), a, b)?
+                apply(Linalg::TriangularSolve(op), &[a, b])?
             }
             _ => return Ok(None),
         };
         Ok(Some(vec![y]))
-    }
-
-    /// A solution; narrow floats are solved in `f32`.
-    fn solved(&self, op: Linalg, a: &Array, b: &Array) -> Result<Array> {
-        let dtype = a.dtype()?;
-        if !matches!(dtype, DType::F16 | DType::BF16) {
-            return apply(op, &[a, b]);
-        }
-        let (a, b) = (self.convert(a, DType::F32)?, self.convert(b, DType::F32)?);
-        self.convert(&apply(op, &[&a, &b])?, dtype)
     }
 
     fn dot_general(&self) -> Result<Array> {

@@ -20,13 +20,38 @@ pub const REDUCE: Prim<ReduceBy> = Prim::new("reduce");
 
 /// Elements of several arrays combined along some axes by a program, an initial value first. The operands are the arrays and an
 /// initial value for each; the program takes one element of each array and then another of each, and gives one of each. It must be
-/// associative, since neighbours are combined in any order.
+/// associative, since neighbours are combined in any order: few one after the other, many as a tree.
 #[derive(Clone, PartialEq, Debug)]
 pub struct ReduceBy {
     /// Along which axes.
     pub dimensions: Dims,
     /// How two elements combine.
     pub jaxpr: Program,
+}
+
+/// Rows of at most this many elements are combined one after the other, as XLA does; longer ones as a tree.
+const ONE_BY_ONE: usize = 64;
+
+/// Rows of several matrices, each combined with a number that comes first, by a program: one element after the other.
+fn folded(
+    program: &Program,
+    start: Vec<Array>,
+    x: &[Array],
+    rows: usize,
+    n: usize,
+) -> Result<Vec<Array>> {
+    let step = elementwise_program(program, rows)?;
+    let mut sum = start;
+    for i in 0..n {
+        let column = Slice {
+            start_indices: Dims::from_slice(&[0, i]),
+            limit_indices: Dims::from_slice(&[rows, i + 1]),
+            strides: None,
+        };
+        let next = x.iter().map(|x| bind(column.clone(), &[x]).reshape([rows]));
+        sum = step.eval(&sum.into_iter().chain(next).collect::<Vec<_>>())?;
+    }
+    Ok(sum)
 }
 
 /// Rows of several matrices, each combined to one number by a program: pairs of neighbours, then pairs of what those gave.
@@ -91,8 +116,12 @@ impl Defined for ReduceBy {
                         .reshape([rows, n]),
                 );
             }
-            let sums = combined(&self.jaxpr, flat, rows, n)?;
-            starts = elementwise_program(&self.jaxpr, rows)?.eval(&[starts, sums].concat())?;
+            if n <= ONE_BY_ONE {
+                starts = folded(&self.jaxpr, starts, &flat, rows, n)?;
+            } else {
+                let sums = combined(&self.jaxpr, flat, rows, n)?;
+                starts = elementwise_program(&self.jaxpr, rows)?.eval(&[starts, sums].concat())?;
+            }
         }
         Ok(starts.iter().map(|y| y.reshape(&out)).collect())
     }
