@@ -85,7 +85,7 @@ impl Given<'_, '_, '_> {
             dtype,
             shape: out.shape.clone(),
         };
-        let mut y = bind_all(op, &[state.clone()])?;
+        let mut y = bind_all(op, std::slice::from_ref(state))?;
         if let Some(bits) = y.get_mut(1) {
             *bits = self.convert(bits, out.dtype)?;
         }

@@ -45,7 +45,7 @@ impl Given<'_, '_, '_> {
             axis: x.ndim().saturating_sub(1),
             k,
         };
-        let y = crate::trace::bind_all(op, &[x.clone()])?;
+        let y = crate::trace::bind_all(op, std::slice::from_ref(x))?;
         match &y[..] {
             [values, places] => Ok(vec![
                 values.clone(),

@@ -40,21 +40,21 @@ impl Given<'_, '_, '_> {
                 vec![apply(Linalg::TriangularSolve(op), &[a, b])?]
             }
             "getrf" => {
-                let y = bind_all(Linalg::Lu, &[first()?.clone()])?;
+                let y = bind_all(Linalg::Lu, std::slice::from_ref(first()?))?;
                 let [lu, pivots, _] = &y[..] else {
                     return Err(super::few());
                 };
                 // LAPACK counts from one.
                 vec![lu.clone(), pivots + 1, self.info(lu, 2)?]
             }
-            "geqrf" => bind_all(Factor::Geqrf, &[first()?.clone()])?,
+            "geqrf" => bind_all(Factor::Geqrf, std::slice::from_ref(first()?))?,
             "orgqr" | "ungqr" => {
                 let [a, tau] = self.operands()?;
                 vec![apply(Factor::HouseholderProduct, &[a, tau])?]
             }
             "syevd" | "heevd" => {
                 let lower = self.letter("uplo") == Some('L');
-                let y = bind_all(Linalg::Eigh { lower }, &[first()?.clone()])?;
+                let y = bind_all(Linalg::Eigh { lower }, std::slice::from_ref(first()?))?;
                 let [v, w] = &y[..] else {
                     return Err(super::few());
                 };
@@ -66,7 +66,7 @@ impl Given<'_, '_, '_> {
                     compute_uv: true,
                     full_matrices: self.letter("mode") == Some('A'),
                 };
-                let y = bind_all(full, &[a.clone()])?;
+                let y = bind_all(full, std::slice::from_ref(a))?;
                 let [s, u, vh] = &y[..] else {
                     return Err(super::few());
                 };
@@ -100,7 +100,7 @@ impl Given<'_, '_, '_> {
             self.letter("compute_left") == Some('V'),
             self.letter("compute_right") == Some('V'),
         );
-        let mut y = bind_all(Factor::Eig { left, right }, &[a.clone()])?.into_iter();
+        let mut y = bind_all(Factor::Eig { left, right }, std::slice::from_ref(a))?.into_iter();
         let w = y.next().ok_or_else(super::few)?;
         let mut results = if real {
             vec![w.real(), w.imag()]

@@ -141,13 +141,10 @@ impl<'t> Given<'_, '_, 't> {
         };
         let reversed: Vec<bool> = match reversal {
             Some(Attr::List(items)) => items.iter().map(|a| a.bool().unwrap_or(false)).collect(),
-            Some(Attr::Dense(d)) => {
-                let all = d.elements.item().map_or_else(
-                    || d.elements.to_vec::<bool>().unwrap_or_default(),
-                    |one| vec![one == crate::array::Scalar::Bool(true); spatial],
-                );
-                all
-            }
+            Some(Attr::Dense(d)) => d.elements.item().map_or_else(
+                || d.elements.to_vec::<bool>().unwrap_or_default(),
+                |one| vec![one == crate::array::Scalar::Bool(true); spatial],
+            ),
             _ => vec![],
         };
         let axes: Dims = dimension_numbers

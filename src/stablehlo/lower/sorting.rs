@@ -212,7 +212,7 @@ impl Given<'_, '_, '_> {
             axis: x.ndim().saturating_sub(1),
             k: self.number(&["k"])?,
         };
-        let y = bind_all(op, &[x.clone()])?;
+        let y = bind_all(op, std::slice::from_ref(x))?;
         match &y[..] {
             [values, places] => Ok(vec![values.clone(), self.convert(places, DType::I32)?]),
             _ => Err(super::few()),

@@ -233,7 +233,7 @@ fn hexadecimal<T: Number>(
         )
     };
     let (bytes, n) = (digits.len() / 2, size_of(&aval.shape));
-    if digits.len() % 2 != 0 {
+    if !digits.len().is_multiple_of(2) {
         return Err(wrong());
     }
     let nibble = |b: u8| char::from(b).to_digit(16).map(|d| d as u8);
