@@ -137,3 +137,23 @@ fn second_derivatives_of_products_of_nothing() {
         assert_eq!(y.unwrap().sum(()).item::<f64>().unwrap(), 0.0);
     }
 }
+
+/// Rules that made constants captured them, which a program inside an equation must not.
+#[test]
+fn exchanges_and_transforms_inside_programs() {
+    let shift = |x: &Array| op::ppermute(x, "i", &[(0, 1), (1, 2)]);
+    let f = |x: &Array| jit(shift)(x);
+    let y = vmap(f).axis_name("i")(&Array::from([1f64, 2.0, 3.0])).unwrap();
+    assert_eq!(y.to_vec::<f64>().unwrap(), [0.0, 1.0, 2.0]);
+    for n in [4, 5] {
+        let back = move |x: &[Array]| {
+            let step = |c: &Array, x: &Array| {
+                let x = x.astype(DType::C128).lax_fft(op::FftType::Irfft, [n]);
+                (c + x.square().sum(()), ())
+            };
+            let result = scan(step, &Array::scalar(0f64), &x[0]);
+            result.map_or_else(Array::error, |(c, ())| c)
+        };
+        check_grads("irfft in scan", back, &[noises(&[2, n / 2 + 1], 3)], 2);
+    }
+}

@@ -2,9 +2,9 @@
 //! `reduce_scatter`, `pbroadcast`.
 
 use super::{
-    Arg, Avals, Axes, BatchAxis, Batched, Inner, Jvp, Param, Params, Prim, Primitive, Tangent,
-    axis_index, batch_to_front, check_axes, cotangent, linear_jvp, move_axis, operands, psum, rows,
-    unbound,
+    Arg, Avals, Axes, BatchAxis, Batched, Concatenate, Inner, Jvp, Param, Params, Prim, Primitive,
+    Tangent, axis_index, batch_to_front, check_axes, cotangent, linear_jvp, move_axis, operands,
+    psum, unbound,
 };
 use crate::{
     array::{Array, Aval, Dims, fail},
@@ -123,6 +123,41 @@ fn parted(x: &Array, axis: usize, outer: usize) -> Array {
     }
     shape.insert(axis, outer);
     x.reshape(shape)
+}
+
+/// Row `to` is row `from`, and zeros where none is given: runs of rows that stay neighbours are moved as they are. (Positions as an
+/// array would be captured, which a program inside an equation must not.)
+fn permuted(x: &Array, perm: &[(usize, usize)], n: usize) -> Array {
+    let mut source: Vec<Option<usize>> = vec![None; n];
+    for (from, to) in perm {
+        if let Some(slot) = source.get_mut(*to) {
+            *slot = Some(*from);
+        }
+    }
+    let mut runs: Vec<(Option<usize>, usize)> = vec![];
+    for from in source {
+        match (runs.last_mut(), from) {
+            (Some((Some(first), count)), Some(from)) if *first + *count == from => *count += 1,
+            (Some((None, count)), None) => *count += 1,
+            _ => runs.push((from, 1)),
+        }
+    }
+    let run = |(from, count): &(Option<usize>, usize)| {
+        let first = from.unwrap_or(0);
+        match from {
+            Some(_) => x.slice_in_dim(first, first + count, 0),
+            None => Array::zeros_like(&x.slice_in_dim(0, *count, 0)),
+        }
+    };
+    let runs: Vec<Array> = runs.iter().map(run).collect();
+    match &runs[..] {
+        [] => x.clone(),
+        [one] => one.clone(),
+        _ => bind(
+            Concatenate { dimension: 0 },
+            &runs.iter().collect::<Vec<_>>(),
+        ),
+    }
 }
 
 impl Primitive for Exchange {
@@ -319,23 +354,7 @@ impl Primitive for Exchange {
                 let y = move_axis(&y, 1, concat_axis + 1);
                 (merged(&y, concat_axis + 1), Some(0))
             }
-            Parts::Permute { perm } => {
-                let mut source = vec![0i32; n];
-                let mut given = vec![false; n];
-                for (from, to) in perm {
-                    if let (Some(s), Some(g)) = (source.get_mut(*to), given.get_mut(*to)) {
-                        (*s, *g) = (*from as i32, true);
-                    }
-                }
-                let y = rows(&x, &Array::from(source), 0);
-                let y = if given.contains(&false) {
-                    let given = Array::from(given).broadcast_in_dim(y.shape(), [0]);
-                    given.select(&y, Array::zeros_like(&y))
-                } else {
-                    y
-                };
-                (y, Some(0))
-            }
+            Parts::Permute { perm } => (permuted(&x, perm, n), Some(0)),
             Parts::Broadcast { source } => {
                 let y = x.slice_in_dim(*source, source + 1, 0).squeeze(0);
                 (y, None)

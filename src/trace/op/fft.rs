@@ -144,20 +144,16 @@ impl Primitive for Fft {
             FftType::Irfft => {
                 let half = n / 2 + 1;
                 let scale = 1.0 / self.fft_lengths.iter().map(|n| *n as f64).product::<f64>();
-                let weight = |k: usize| {
-                    if k == 0 || 2 * k == n {
-                        scale
-                    } else {
-                        2.0 * scale
-                    }
-                };
-                let weights: Vec<f64> = (0..half).map(weight).collect();
+                // Computed, not captured: a rule may run within a program inside an equation.
+                let k = Array::iota([half], 0, DType::I32);
+                let once = k.eq(0) | (&k * 2).eq(n as i32);
+                let weights = once.select(scale, 2.0 * scale);
                 let forward = Fft {
                     fft_type: FftType::Rfft,
                     fft_lengths: self.fft_lengths.clone(),
                 };
                 let y = bind(forward, &[ct]);
-                (&y * Array::from(weights).astype(y.dtype()?)).conj()
+                (&y * weights.astype(y.dtype()?)).conj()
             }
         })])
     }

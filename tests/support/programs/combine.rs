@@ -50,7 +50,9 @@ fn apply(
 }
 
 /// Associative functions of two numbers.
-const COMBINE: [fn(&[Array], &[Array]) -> Vec<Array>; 3] = [
+type Combination = fn(&[Array], &[Array]) -> Vec<Array>;
+
+const COMBINE: [Combination; 3] = [
     |a, b| vec![&a[0] + &b[0]],
     |a, b| vec![&a[0] * &b[0]],
     |a, b| vec![a[0].maximum(&b[0])],

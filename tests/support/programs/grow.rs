@@ -1,7 +1,7 @@
 //! A program grows by steps that are tried on numbers: one whose result is no good is taken back.
 
 use super::{
-    combine, contract, elementwise, index,
+    combine, contract, elementwise, factor, index,
     lanes::{self, Axes, Lanes},
     matrix,
     nature::{epsilon, is_constant, nature},
@@ -291,7 +291,7 @@ impl<'a> Grow<'a> {
     }
 
     fn propose(&mut self) -> Option<()> {
-        match self.r.below(27) {
+        match self.r.below(28) {
             0..=4 => elementwise::unary(self),
             5..=8 => elementwise::binary(self),
             9 => elementwise::other(self),
@@ -309,6 +309,7 @@ impl<'a> Grow<'a> {
             22 => matrix::linalg(self),
             23 => matrix::random(self),
             24 => combine::combine(self),
+            25 => factor::factor(self),
             _ => subprograms::call(self),
         }
     }

@@ -7,7 +7,7 @@ use quaxide::{
 };
 
 /// A matrix (or several) of a value's numbers, each below 1 in absolute value.
-fn matrix(g: &mut Grow<'_>, square: bool) -> Option<usize> {
+pub fn matrix(g: &mut Grow<'_>, square: bool) -> Option<usize> {
     let fits = |d: DType| matches!(d, DType::F32 | DType::F64 | DType::C64 | DType::C128);
     let like = g.pick(|v| fits(v.dtype()) && v.small)?;
     let s = g.shape(like);
@@ -37,7 +37,7 @@ fn matrix(g: &mut Grow<'_>, square: bool) -> Option<usize> {
 }
 
 /// `x` with numbers added on the diagonal: from this one, rising by this step.
-fn with_diagonal(g: &mut Grow<'_>, x: usize, from: f64, step: f64) -> Option<usize> {
+pub fn with_diagonal(g: &mut Grow<'_>, x: usize, from: f64, step: f64) -> Option<usize> {
     let s = g.shape(x);
     let (m, n) = (s[s.len() - 2], s[s.len() - 1]);
     let mut d = vec![0.0; m * n];
@@ -53,7 +53,7 @@ fn with_diagonal(g: &mut Grow<'_>, x: usize, from: f64, step: f64) -> Option<usi
 }
 
 /// `x` and its conjugate transpose, added.
-fn hermitian(g: &mut Grow<'_>, x: usize) -> Option<usize> {
+pub fn hermitian(g: &mut Grow<'_>, x: usize) -> Option<usize> {
     let rank = g.shape(x).len();
     let mut permutation: Vec<usize> = (0..rank).collect();
     permutation.swap(rank - 1, rank - 2);

@@ -4,6 +4,7 @@
 mod combine;
 mod contract;
 mod elementwise;
+mod factor;
 mod grow;
 mod index;
 mod lanes;

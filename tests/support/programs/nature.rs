@@ -88,6 +88,13 @@ pub fn nature(op: &Op, x: &[Aval]) -> Nature {
             ..KINK
         },
         Op::CustomLinearSolve(_) => SUM,
+        Op::Factor(p) => Nature {
+            steady: matches!(
+                **p,
+                op::Factor::TridiagonalSolve | op::Factor::SymmetricProduct { .. }
+            ),
+            ..SUM
+        },
         Op::Sort(_) if x.len() == 1 && !complex => KINK,
         Op::Sort(_) | Op::TopK(_) | Op::BitcastConvertType(_) | Op::RandomGamma(_) => JUMP,
         Op::Clamp(_) => KINK,
@@ -145,6 +152,16 @@ pub fn is_constant(op: &Op, operand: usize, x: &[Aval], orders: usize) -> bool {
         Op::Binary(op::Binary::Nextafter) | Op::Unary(op::Unary::ReducePrecision { .. }) => true,
         Op::Binary(op::Binary::Igamma | op::Binary::Igammac) => operand == 0 && orders > 1,
         Op::ScatterBy(p) => !p.unique_indices,
+        Op::Factor(p) => !matches!(
+            **p,
+            op::Factor::TridiagonalSolve
+                | op::Factor::SymmetricProduct { .. }
+                | op::Factor::HouseholderProduct
+                | op::Factor::Eig {
+                    left: false,
+                    right: false
+                }
+        ),
         Op::Special(p) => match p.name() {
             "igamma_grad_a" | "random_gamma_grad" => true,
             _ => operand + 1 < x.len(),
