@@ -147,7 +147,8 @@ impl Primitive for Fft {
                 // Computed, not captured: a rule may run within a program inside an equation.
                 let k = Array::iota([half], 0, DType::I32);
                 let once = k.eq(0) | (&k * 2).eq(n as i32);
-                let weights = once.select(scale, 2.0 * scale);
+                let weight = |w: f64| Array::from_scalar(w.into(), DType::F64, false);
+                let weights = once.select(weight(scale), weight(2.0 * scale));
                 let forward = Fft {
                     fft_type: FftType::Rfft,
                     fft_lengths: self.fft_lengths.clone(),
