@@ -355,7 +355,7 @@ impl Primitive for Factor {
                 if [dl, dd, du].iter().any(|t| t.is_some()) {
                     let (dl, dd, du) =
                         (or_zeros(dl, lower), or_zeros(dd, main), or_zeros(du, upper));
-                    rhs = rhs - three_diagonals(&dl, &dd, &du, solution);
+                    rhs -= three_diagonals(&dl, &dd, &du, solution);
                 }
                 let t = bind(*self, &[lower, main, upper, &rhs]);
                 Ok((y, vec![Some(t)]))
