@@ -157,6 +157,9 @@ fn cases() -> Vec<(&'static str, Array)> {
     let i = &Array::from([7i32, -7, 5, -5]);
     let j = &Array::from([2i32, 2, -3, -3]);
     let z = &Array::zeros([0, 3], DType::F32);
+    let g = &Array::arange(96, DType::F32).sin().reshape([2, 3, 4, 4]);
+    let k = &Array::arange(80, DType::F32).cos().reshape([2, 5, 2, 4]);
+    let attend = nn::dot_product_attention;
     let two = |x: &Array| x.slice_in_dim(0, 2, -1);
     let square = &m.slice_in_dim(0, 3, 1);
     let eye = &Array::eye(3, DType::F32);
@@ -371,6 +374,57 @@ fn cases() -> Vec<(&'static str, Array)> {
         ("pinv", linalg::pinv(m)),
         ("tensorinv", linalg::tensorinv(six, 2)),
         ("tensorsolve", linalg::tensorsolve(six, a, &[])),
+        ("einsum_dots", numpy::einsum("...ij,kj->...ik", &[x, m])),
+        (
+            "einsum_broadcast",
+            numpy::einsum(
+                "...i,...i",
+                &[&g.index((.., .., 0)), &x.slice_in_dim(0, 1, 0)],
+            ),
+        ),
+        ("einsum_implicit_dots", numpy::einsum("i...,i...", &[x, x])),
+        (
+            "einsum_middle",
+            numpy::einsum("b...j,...j->...b", &[&g.index((.., 0)), &m.expand_dims(1)]),
+        ),
+        (
+            "roots",
+            numpy::roots(&Array::from([1f32, -6., 11., -6.]))
+                .real()
+                .sort(0),
+        ),
+        ("cumulative_sum", numpy::cumulative_sum(a, 1, true)),
+        (
+            "apply_along_axis",
+            numpy::apply_along_axis(|v: &Array| numpy::outer(v, &v.slice_in_dim(0, 2, 0)), 1, x),
+        ),
+        ("rollaxis", numpy::rollaxis(g, 3, 1)),
+        (
+            "trim_zeros",
+            numpy::trim_zeros(&Array::from([0i32, 0, 1, 0, 2, 0])).unwrap(),
+        ),
+        ("log1mexp", nn::log1mexp(&Array::from([0.1f32, 1.0, 20.0]))),
+        ("logmeanexp", nn::logmeanexp(x, 1)),
+        (
+            "attention",
+            attend(g, &(g * 2), &(g + 1), &nn::DotProduct::new()),
+        ),
+        (
+            "attention_groups",
+            attend(g, k, &(k + 1), &nn::DotProduct::new().causal()),
+        ),
+        (
+            "attention_options",
+            attend(
+                g,
+                &(g * 2),
+                g,
+                &nn::DotProduct::new()
+                    .bias(&x.expand_dims(1).slice_in_dim(0, 3, 3))
+                    .mask(&x.gt(0).expand_dims(1).slice_in_dim(0, 3, 3))
+                    .scale(0.3),
+            ),
+        ),
         (
             "slogdet",
             linalg::slogdet(&(square + eye)).unwrap()[1].clone(),

@@ -267,9 +267,9 @@ impl Array {
             .aval_ref()
             .is_some_and(|a| a.weak_type && a.dtype.is_integer())
         {
-            return super::numpy::power(self, &fixed);
+            return super::numpy::raised(self, &fixed);
         }
-        super::numpy::power(self, &other.operand(self))
+        super::numpy::raised(self, &other.operand(self))
     }
 
     /// `self` to the power of an integer.

@@ -235,3 +235,32 @@ scatters! {
     /// The array with the larger of it and updates in windows at computed places.
     scatter_max = Max;
 }
+
+/// The elements at positions along axes, one array of positions for each: `lax.index_take`.
+#[track_caller]
+pub fn index_take(x: &Array, positions: &[&Array], axes: &[i32]) -> Array {
+    attempt(|| {
+        if positions.len() != axes.len() {
+            return Err(Error::argument(format!(
+                "index_take: {} arrays of positions for {} axes",
+                positions.len(),
+                axes.len()
+            )));
+        }
+        // The named axes in front, in their order, taken one after another along with the positions.
+        let n = x.aval()?.ndim();
+        let named = axes
+            .iter()
+            .map(|i| normalise_axis((*i).into(), n))
+            .collect::<Result<Dims>>()?;
+        let rest = crate::trace::op::remaining(n, &named, &[]);
+        let moved = x.transpose(named.iter().chain(&rest).copied().collect::<Dims>());
+        let sizes: Dims = moved.shape().iter().take(named.len()).copied().collect();
+        let flat = crate::numpy::ravel_multi_index(positions, sizes.clone());
+        let others: Dims = moved.shape().iter().skip(named.len()).copied().collect();
+        let shape: Dims = std::iter::once(sizes.iter().product::<usize>())
+            .chain(others)
+            .collect();
+        Ok(moved.reshape(shape).take(&flat, 0))
+    })
+}

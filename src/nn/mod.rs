@@ -3,6 +3,7 @@
 mod activation;
 mod attention;
 mod conv;
+mod dot_product;
 mod dropout;
 mod embedding;
 mod function;
@@ -17,6 +18,7 @@ use crate::array::attempt;
 pub use activation::*;
 pub use attention::{Attend, MultiheadAttention, MultiheadAttentionConfig};
 pub use conv::{Conv, Conv1d, Conv2d, Conv3d, ConvConfig, PaddingMode, Pool, Sides, Sizes};
+pub use dot_product::{DotProduct, dot_product_attention};
 pub use dropout::{Dropout, inference_mode};
 pub use embedding::{Embedding, RotaryEmbedding, causal_mask};
 pub use function::Activation;

@@ -146,6 +146,19 @@ CASES |= {
     "tensorsolve": jnp.linalg.tensorsolve((jnp.eye(6) * 2 + 1).reshape(2, 3, 3, 2), A), "slogdet": jnp.linalg.slogdet(M[:, :3] + jnp.eye(3))[1],
 }
 
+G = jnp.sin(jnp.arange(96.0)).reshape(2, 3, 4, 4)
+K = jnp.cos(jnp.arange(80.0)).reshape(2, 5, 2, 4)
+attend = jax.nn.dot_product_attention
+CASES |= {
+    "einsum_dots": jnp.einsum("...ij,kj->...ik", X, M), "einsum_broadcast": jnp.einsum("...i,...i", G[:, :, 0], X[:1]),
+    "einsum_implicit_dots": jnp.einsum("i...,i...", X, X), "einsum_middle": jnp.einsum("b...j,...j->...b", G[:, 0], M[:, None]),
+    "roots": jnp.sort(jnp.roots(jnp.asarray([1.0, -6.0, 11.0, -6.0])).real), "cumulative_sum": jnp.cumulative_sum(A, axis=1, include_initial=True),
+    "apply_along_axis": jnp.apply_along_axis(lambda v: jnp.outer(v, v[:2]), 1, X), "rollaxis": jnp.rollaxis(G, 3, 1),
+    "trim_zeros": jnp.trim_zeros(jnp.asarray([0, 0, 1, 0, 2, 0])), "log1mexp": jax.nn.log1mexp(jnp.asarray([0.1, 1.0, 20.0])),
+    "logmeanexp": jax.nn.logmeanexp(X, axis=1), "attention": attend(G, G * 2, G + 1), "attention_groups": attend(G, K, K + 1, is_causal=True),
+    "attention_options": attend(G, G * 2, G, bias=X[:, None, :, :3], mask=(X > 0)[:, None, :, :3], scale=0.3),
+}
+
 out = {name: np.array(y, order="C") for name, y in CASES.items()}
 path = os.path.join(os.path.dirname(__file__), "numpy.safetensors")
 save_file(out, path)

@@ -8,7 +8,7 @@ use crate::{
 use std::borrow::Borrow;
 
 /// The sum of products over named axes, `jnp.einsum`: letters for axes, commas between operands, `->` before the result's axes
-/// (without it: those that stand once, in alphabetical order). `...` is not supported.
+/// (without it: those that stand once, in alphabetical order). `...` stands for further axes, which broadcast.
 ///
 /// Operands are contracted pairwise, the pair with the smallest result first.
 ///
@@ -19,7 +19,89 @@ use std::borrow::Borrow;
 /// ```
 #[track_caller]
 pub fn einsum<A: Borrow<Array>>(subscripts: &str, operands: &[A]) -> Array {
-    attempt(|| try_einsum(subscripts, operands))
+    attempt(|| match subscripts.contains("...") {
+        false => try_einsum(subscripts, operands),
+        true => {
+            let (subscripts, operands) = without_ellipsis(subscripts, operands)?;
+            try_einsum(&subscripts, &operands)
+        }
+    })
+}
+
+/// A letter for each axis that `...` stands for, counted from the last one. Axes of size 1 that broadcast are dropped.
+fn without_ellipsis<A: Borrow<Array>>(
+    subscripts: &str,
+    operands: &[A],
+) -> Result<(String, Vec<Array>)> {
+    let text: String = subscripts.chars().filter(|c| !c.is_whitespace()).collect();
+    let (inputs, output) = match text.split_once("->") {
+        Some((i, o)) => (i, Some(o)),
+        None => (&text[..], None),
+    };
+    let named: Vec<&str> = inputs.split(',').collect();
+    let bad = |why: &str| Error::argument(format!("einsum {subscripts:?}: {why}"));
+    if named.len() != operands.len() {
+        return Err(bad("there are not as many operands as are named"));
+    }
+    let free: Vec<char> = ('α'..='ω')
+        .chain('а'..='я')
+        .filter(|c| !text.contains(*c))
+        .collect();
+    // The sizes behind each operand's dots, from the last one.
+    let mut sizes: Vec<Vec<usize>> = vec![];
+    for (x, names) in operands.iter().zip(&named) {
+        let a = x.borrow().aval()?;
+        let parts: Vec<&str> = names.split("...").collect();
+        let letters: usize = parts.iter().map(|p| p.chars().count()).sum();
+        let (before, n) = match (&parts[..], a.ndim().checked_sub(letters)) {
+            ([_], _) => (0, 0),
+            ([first, _], Some(n)) => (first.chars().count(), n),
+            _ => return Err(bad("the dots of an operand do not fit its axes")),
+        };
+        let own = a.shape.iter().skip(before).take(n).rev().copied();
+        sizes.push(own.collect());
+    }
+    let most = sizes.iter().map(Vec::len).max().unwrap_or(0);
+    if most > free.len() {
+        return Err(bad("`...` stands for too many axes"));
+    }
+    let wide = |i: usize| sizes.iter().filter_map(|s| s.get(i)).any(|n| *n != 1);
+    let all = |keep: &dyn Fn(usize) -> bool, n: usize| -> String {
+        (0..n)
+            .rev()
+            .filter(|i| keep(*i))
+            .filter_map(|i| free.get(i))
+            .collect()
+    };
+    let mut names = vec![];
+    let mut arrays = vec![];
+    for ((x, text), own) in operands.iter().zip(&named).zip(&sizes) {
+        let keep = |i: usize| own.get(i) != Some(&1) || !wide(i);
+        let letters = all(&keep, own.len());
+        names.push(text.replacen("...", &letters, 1));
+        let before = text.split("...").next().map_or(0, |p| p.chars().count());
+        let gone: Vec<usize> = (0..own.len())
+            .filter(|i| !keep(*i))
+            .map(|i| before + own.len() - 1 - i)
+            .collect();
+        arrays.push(if gone.is_empty() {
+            x.borrow().clone()
+        } else {
+            x.borrow().squeeze(gone)
+        });
+    }
+    let letters = all(&|_| true, most);
+    let output = match output {
+        Some(o) => o.replacen("...", &letters, 1),
+        None => {
+            let mut once: Vec<char> = inputs.chars().filter(|c| c.is_alphabetic()).collect();
+            let counted = once.clone();
+            once.retain(|c| counted.iter().filter(|d| *d == c).count() == 1);
+            once.sort_unstable();
+            letters.chars().chain(once).collect()
+        }
+    };
+    Ok((format!("{}->{output}", names.join(",")), arrays))
 }
 
 /// An array and the name of each of its axes.

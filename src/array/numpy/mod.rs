@@ -3,10 +3,12 @@
 //! Operands broadcast and promote; axes may be counted from the end; a function that is given operands that do not fit returns
 //! an array in the error state, at the caller's line.
 
+mod along;
 mod arithmetic;
 mod choose;
 mod create;
 mod einsum;
+mod functions;
 mod histogram;
 mod logic;
 mod nan;
@@ -17,10 +19,12 @@ mod rearrange;
 mod signal;
 mod statistics;
 
-pub(crate) use arithmetic::power;
+pub use along::*;
+pub(crate) use arithmetic::power as raised;
 pub use choose::*;
 pub use create::*;
 pub use einsum::*;
+pub use functions::*;
 pub(crate) use histogram::add_at;
 pub use histogram::{
     corrcoef, cov, cov_weighted, digitize, histogram, histogram_bin_edges, histogram2d, histogramdd,

@@ -199,3 +199,26 @@ pub fn vander(x: &Array, n: usize, increasing: bool) -> Array {
         Ok(base.pow(&powers))
     })
 }
+
+/// The zeros of a polynomial, complex: the eigenvalues of its companion matrix. The highest coefficient must not be 0.
+///
+/// ```
+/// use quaxide::prelude::*;
+/// let zeros = numpy::roots(&Array::from([1f64, -3., 2.])).real().sort(0);
+/// assert!(zeros.allclose(Array::from([1f64, 2.]), 1e-9, 1e-9, false).item::<bool>().unwrap());
+/// ```
+#[track_caller]
+pub fn roots(p: &Array) -> Array {
+    attempt(|| {
+        let n = coefficients("roots", p)?;
+        let p = p.inexact();
+        let d = p.dtype()?;
+        if n < 2 {
+            return Ok(Array::zeros([0], d.complex()));
+        }
+        let first = -p.slice_in_dim(1, n, 0) / p.slice_in_dim(0, 1, 0);
+        let below = super::eye(n - 2, n - 1, 0, d);
+        let companion = concatenate(&[first.expand_dims(0), below], 0);
+        Ok(linalg::eigvals(&companion))
+    })
+}
