@@ -30,6 +30,7 @@ pub mod optim;
 pub mod random;
 pub mod rules;
 mod source;
+#[cfg(feature = "stablehlo")]
 pub mod stablehlo;
 pub mod trace;
 pub mod transform;

@@ -83,6 +83,7 @@ impl<'t> Source<'t> {
         self.error(ErrorKind::Format, at, message.as_ref())
     }
 
+    #[cfg(feature = "stablehlo")]
     /// An error about something that is well-formed, but that this crate does not do.
     pub(crate) fn unsupported(&self, at: usize, message: impl AsRef<str>) -> Error {
         self.error(ErrorKind::Unsupported, at, message.as_ref())
