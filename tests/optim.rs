@@ -290,3 +290,43 @@ fn element_types_are_kept() {
     let (u, _) = adam.update(&z, &adam.init(&z).unwrap(), &z).unwrap();
     assert_eq!(u.dtype().unwrap(), DType::C64);
 }
+
+/// The state of an optimiser is a carry like any other: a whole run as one scan, compiled or not, is the loop.
+#[test]
+fn a_run_is_a_scan() {
+    let (_, start) = golden();
+    let optimiser = optim::chain((
+        optim::clip_by_global_norm(1.0),
+        optim::adamw(0.1).weight_decay(0.01),
+    ));
+    let xs = random::normal(&random::key(3), ([6, 3], DType::F32));
+    let loss = |p: &Params, x: &Array| (x.dot(&p.w) + &p.b - 1.0).square().sum(());
+    let step = |(p, state): &(Params, State<Params>), x: &Array| -> Result<_> {
+        let (value, g) = value_and_grad(loss)(p, x)?;
+        let (updates, state) = optimiser.update(&g, state, p)?;
+        Ok(((optim::apply_updates(p, &updates)?, state), value))
+    };
+    let run = |p: &Params, xs: &Array| scan(step, &(p.clone(), optimiser.init(p)?), xs);
+    let mut now = (start.clone(), optimiser.init(&start).unwrap());
+    let mut losses = vec![];
+    for i in 0..6 {
+        let (next, value) = step(&now, &row(&xs, i)).unwrap();
+        now = next;
+        losses.push(value.item::<f32>().unwrap());
+    }
+    for ((last, state), values) in [run(&start, &xs).unwrap(), jit(run)(&start, &xs).unwrap()] {
+        let close = |x: &Array, y: &Array| {
+            let (x, y) = (x.to_f64_vec().unwrap(), y.to_f64_vec().unwrap());
+            assert_eq!(x.len(), y.len());
+            let near = |(x, y): (&f64, &f64)| (x - y).abs() <= 1e-5 + 1e-4 * y.abs();
+            assert!(x.iter().zip(&y).all(near), "{x:?} for {y:?}");
+        };
+        close(&last.w, &now.0.w);
+        close(&last.b, &now.0.b);
+        close(&values, &Array::from(losses.clone()));
+        assert_eq!(tree::structure(&state), tree::structure(&now.1));
+        for (x, y) in tree::leaves(&state).iter().zip(tree::leaves(&now.1)) {
+            close(x, &y);
+        }
+    }
+}
