@@ -1,5 +1,6 @@
 //! The command `quaxide`.
 
+mod calibrate;
 mod check;
 mod completions;
 mod inputs;
@@ -113,6 +114,14 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Measure this machine, so that plans are chosen for it.
+    #[command(after_help = "Example:\n  quaxide calibrate\n\n\
+        The measurements are kept in quaxide/cost_model in the user's cache, or in $QUAXIDE_COST_MODEL.")]
+    Calibrate {
+        /// Print what is measured, and keep nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Print a script that completes `quaxide` in a shell.
     #[command(after_help = "Example:\n  source <(quaxide completions bash)")]
     Completions {
@@ -224,6 +233,7 @@ fn run(cli: Cli, out: &mut Output) -> quaxide::Result<bool> {
         } => show::show(&file, stage.into(), format.into(), lora.get().as_ref(), out)?,
         Command::Grad { file, sum, format } => show::gradient(&file, sum, format.into(), out)?,
         Command::Inspect { file, json } => inspect::inspect(&file, json, out)?,
+        Command::Calibrate { dry_run } => calibrate::calibrate(dry_run, out)?,
         Command::Completions { shell } => completions::completions(&Cli::command(), shell, out)?,
     }
     Ok(true)

@@ -132,7 +132,7 @@ impl CostModel {
             |l| (l as usize) < shape.len(),
         );
         let moved = sizes
-            .filter(|(label, _)| gone.is_none_or(|gone| !gone.contains(label)))
+            .filter(|(label, _)| gone.as_ref().is_none_or(|gone| !gone.contains(*label)))
             .map(|(_, size)| size)
             .product();
         self.movement(itemsize, elements(tensor.shape), moved)

@@ -444,40 +444,58 @@ fn picks_rows(numbers: &GatherDimensionNumbers) -> Option<usize> {
         numbers.start_index_map.as_slice(),
         numbers.collapsed_slice_dims.as_slice(),
     ) {
-        ([axis], [collapsed]) if axis == collapsed && numbers.operand_batching_dims.is_empty() => {
-            Some(*axis)
-        }
+        ([axis], [collapsed]) if axis == collapsed => Some(*axis),
         _ => None,
     }
 }
 
-/// The labels of the rows' tensor (whose picked axis has the label `rank`), of the structure, and of the array with the rows
-/// (axes `0..rank` in order).
-fn row_labels(numbers: &GatherDimensionNumbers, axis: usize, rank: usize) -> (Labels, Labels) {
+/// The labels of the rows' tensor (whose picked axis has the label `rank`) and of the structure, where the array with the rows
+/// has the axes `0..rank` in order.
+fn row_labels(
+    numbers: &GatherDimensionNumbers,
+    axis: usize,
+    tensor_rank: usize,
+    rank: usize,
+) -> Option<(Labels, Labels)> {
     let picked = rank as Label;
-    let mut tensor: Labels = numbers.offset_dims.iter().map(|d| *d as Label).collect();
-    tensor.insert(axis.min(tensor.len()), picked);
     let mut structure: Labels = (0..picked)
         .filter(|d| !numbers.offset_dims.contains(&(*d as usize)))
         .collect();
+    let mut window = numbers.offset_dims.iter();
+    let mut tensor = Labels::new();
+    for own in 0..tensor_rank {
+        let along = numbers.operand_batching_dims.iter().position(|d| *d == own);
+        tensor.push(match along {
+            // An axis that runs along with one of the index.
+            Some(along) => *structure.get(*numbers.start_indices_batching_dims.get(along)?)?,
+            None if own == axis => picked,
+            None => *window.next()? as Label,
+        });
+    }
     structure.push(picked);
-    (tensor, structure)
+    Some((tensor, structure))
 }
 
 fn gathered(eqn: &Eqn, gather: &Gather, avals: &[&Aval], result: &Aval) -> Option<Equation> {
     let [operand, _] = avals else { return None };
     let axis = picks_rows(&gather.dimension_numbers)?;
-    let whole = |(a, (window, size)): (usize, (&usize, &usize))| a == axis || window == size;
+    let whole = |(a, (window, size)): (usize, (&usize, &usize))| {
+        a == axis || window == size || gather.dimension_numbers.operand_batching_dims.contains(&a)
+    };
     let sizes = gather.slice_sizes.iter().zip(&operand.shape);
     // What fills missing rows must be the same for each factor of a product and each term of a sum.
     let fills = match (gather.mode, gather.fill_value) {
-        (GatherScatterMode::FillOrDrop, Some(fill)) => fill.as_f64() == Some(0.0),
+        (GatherScatterMode::FillOrDrop, Some(fill)) => match fill {
+            Scalar::Float(fill) => fill == 0.0 || fill.is_nan(),
+            other => other.as_f64() == Some(0.0),
+        },
         _ => true,
     };
     if !sizes.enumerate().all(whole) || !fills || operand.dtype != result.dtype {
         return None;
     }
-    let (tensor, structure) = row_labels(&gather.dimension_numbers, axis, result.ndim());
+    let numbers = &gather.dimension_numbers;
+    let (tensor, structure) = row_labels(numbers, axis, operand.ndim(), result.ndim())?;
     Some(Equation::Product {
         coefficient: 1.0,
         operands: SmallVec::from_iter([(eqn.inputs.first()?.var()?, tensor)]),
@@ -498,12 +516,16 @@ fn scattered(eqn: &Eqn, numbers: &GatherDimensionNumbers, avals: &[&Aval]) -> Op
     };
     let axis = picks_rows(numbers)?;
     let window = numbers.window_sizes(operand.ndim(), &updates.shape);
-    let whole = |(a, (window, size)): (usize, (&usize, &usize))| a == axis || window == size;
+    let whole = |(a, (window, size)): (usize, (&usize, &usize))| {
+        a == axis || window == size || numbers.operand_batching_dims.contains(&a)
+    };
     let mut sizes = window.iter().zip(&operand.shape).enumerate();
-    if !sizes.all(whole) || operand.dtype != updates.dtype {
+    // Without an axis of the index that is summed, the structure of an array of ones would be a tensor.
+    let sums = numbers.operand_batching_dims.len() + numbers.offset_dims.len() < updates.ndim();
+    if !sizes.all(whole) || operand.dtype != updates.dtype || !(sums || updates.ndim() == 0) {
         return None;
     }
-    let (output, structure) = row_labels(numbers, axis, updates.ndim());
+    let (output, structure) = row_labels(numbers, axis, operand.ndim(), updates.ndim())?;
     Some(Equation::Product {
         coefficient: 1.0,
         operands: SmallVec::from_iter([(

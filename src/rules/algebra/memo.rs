@@ -39,7 +39,7 @@ pub(super) fn solved(problem: &Problem) -> Outcome {
     if let Some(known) = lock().entries.get(problem) {
         return known.clone();
     }
-    let outcome = Arc::new(solve(problem, &CostModel::default()));
+    let outcome = Arc::new(solve(problem, &CostModel::current()));
     if problem.steps.len() <= MOST_STEPS {
         let key = Arc::new(problem.clone());
         let mut memo = lock();

@@ -67,13 +67,17 @@ impl Writer<'_> {
                 self.banded(tensor, &band, labels)?
             }
             Structure::Gather => self.gathered(own, tensor, &structure)?,
-            Structure::Scatter => self.scattered(own, tensor, &structure)?,
+            Structure::Scatter => self.scattered(own, tensor, &structure, kept)?,
         };
         let moved = self.diagonal(moved);
         let moved = self.reduced(moved, kept);
         let moved = match self.scale(index) {
             scale if scale != 1.0 => self.times(moved, scale)?,
             _ => moved,
+        };
+        let moved = match moved.labels.len() == step.shape.len() {
+            true => moved,
+            false => self.broadcast(moved, &(0..rank).collect::<Labels>(), &step.shape),
         };
         Ok(Tensor {
             atom: moved.atom,
@@ -89,12 +93,13 @@ impl Writer<'_> {
         kind: &Structure,
         kept: impl Fn(Label) -> bool,
     ) -> Result<Factor> {
-        let mut gone: SmallVec<[usize; 4]> = (0..structure.labels.len())
-            .filter(|axis| !kept(structure.labels[*axis]))
-            .collect();
-        if matches!(kind, Structure::Band(_)) {
-            gone.truncate(1);
-        }
+        let last = structure.labels.len().saturating_sub(1);
+        let summed = |axis: &usize| !kept(structure.labels[*axis]);
+        let gone: SmallVec<[usize; 4]> = match kind {
+            Structure::Band(_) => (0..=last).filter(summed).take(1).collect(),
+            Structure::Gather => SmallVec::from_elem(last, 1),
+            Structure::Scatter => (0..last).collect(),
+        };
         let one = Factor {
             atom: self.number(1.0)?,
             shape: Shape::new(),
@@ -166,22 +171,35 @@ impl Writer<'_> {
         };
         let (inner, outer) = split_last(&structure.labels)?;
         let axis = axis_of(&tensor, inner)?;
-        let count = outer.len();
-        let (mut labels, mut shape) = (tensor.labels.clone(), tensor.shape.clone());
-        labels.remove(axis);
-        shape.remove(axis);
-        labels.insert_from_slice(axis, outer);
-        shape.insert_from_slice(axis, &structure.shape[..count]);
+        let runs_along = |place: &usize| outer.contains(&tensor.labels[*place]);
+        let batching: Dims = (0..tensor.labels.len()).filter(runs_along).collect();
+        let index_axis = |place: &usize| outer.iter().position(|l| *l == tensor.labels[*place]);
+        let index_batching: Dims = batching.iter().filter_map(index_axis).collect();
+        // The windows' axes, with those of the index in the place of the axis that is picked.
+        let (mut labels, mut shape) = (Labels::new(), Shape::new());
+        let mut offset_dims = Dims::new();
+        for (place, label) in tensor.labels.iter().enumerate() {
+            if place == axis {
+                labels.extend_from_slice(outer);
+                shape.extend_from_slice(&structure.shape[..outer.len()]);
+            } else if !batching.contains(&place) {
+                offset_dims.push(labels.len());
+                labels.push(*label);
+                shape.push(tensor.shape[place]);
+            }
+        }
         let mut slice_sizes = Dims::from_slice(&tensor.shape);
         slice_sizes[axis] = 1;
+        for place in &batching {
+            slice_sizes[*place] = 1;
+        }
         let op = Gather {
             dimension_numbers: GatherDimensionNumbers {
-                offset_dims: (0..labels.len())
-                    .filter(|d| *d < axis || *d >= axis + count)
-                    .collect(),
+                offset_dims,
                 collapsed_slice_dims: SmallVec::from_elem(axis, 1),
                 start_index_map: SmallVec::from_elem(axis, 1),
-                ..GatherDimensionNumbers::default()
+                operand_batching_dims: batching,
+                start_indices_batching_dims: index_batching,
             },
             slice_sizes,
             ..(*template).clone()
@@ -195,7 +213,13 @@ impl Writer<'_> {
     }
 
     /// Rows added up where the index says: the structure's other axes give way to its last.
-    fn scattered(&mut self, own: usize, tensor: Factor, structure: &Factor) -> Result<Factor> {
+    fn scattered(
+        &mut self,
+        own: usize,
+        tensor: Factor,
+        structure: &Factor,
+        kept: impl Fn(Label) -> bool,
+    ) -> Result<Factor> {
         let Op::Scatter(template) = self.template(own)? else {
             return Err(Error::internal(
                 "a plan scatters where nothing is scattered",
@@ -205,9 +229,14 @@ impl Writer<'_> {
         let mut order: Labels = outer.into();
         order.extend(tensor.labels.iter().copied().filter(|l| !outer.contains(l)));
         let updates = self.transposed(tensor, &order);
-        let mut labels: Labels = SmallVec::from_elem(inner, 1);
+        // Axes of the index that stay run along.
+        let batching: Dims = (0..outer.len()).filter(|i| kept(outer[*i])).collect();
+        let mut labels: Labels = batching.iter().map(|i| outer[*i]).collect();
+        let mut shape: Shape = batching.iter().map(|i| structure.shape[*i]).collect();
+        let along = batching.len();
+        labels.push(inner);
         labels.extend_from_slice(&order[outer.len()..]);
-        let mut shape: Shape = SmallVec::from_elem(structure.shape[outer.len()], 1);
+        shape.push(structure.shape[outer.len()]);
         shape.extend_from_slice(&updates.shape[outer.len()..]);
         let zero = self.number(0.0)?;
         let blank = BroadcastInDim {
@@ -224,9 +253,10 @@ impl Writer<'_> {
                 ScatterKind::Add,
                 ScatterDimensionNumbers {
                     update_window_dims: (outer.len()..order.len()).collect(),
-                    inserted_window_dims: SmallVec::from_elem(0, 1),
-                    scatter_dims_to_operand_dims: SmallVec::from_elem(0, 1),
-                    ..ScatterDimensionNumbers::default()
+                    inserted_window_dims: SmallVec::from_elem(along, 1),
+                    scatter_dims_to_operand_dims: SmallVec::from_elem(along, 1),
+                    operand_batching_dims: (0..along).collect(),
+                    scatter_indices_batching_dims: batching,
                 },
             )
         };

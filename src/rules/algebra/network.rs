@@ -262,7 +262,7 @@ impl Network {
 }
 
 /// The bits of the axes that a structure sums over when it moves a tensor with the labels `carried` to one with `kept`.
-fn gives_way(moves: &Moves, carried: u64, kept: u64) -> Option<&[u32]> {
+fn gives_way(moves: &Moves, carried: u64, kept: u64) -> Option<SmallVec<[u32; 4]>> {
     let within = |labels: u64| move |bit: u32| labels >> bit & 1 == 1;
     moves.0.gives_way(&moves.1, within(carried), within(kept))
 }

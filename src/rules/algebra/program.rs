@@ -1,10 +1,12 @@
 //! Whole programs: each island is planned and written back, marks go, programs inside are rewritten likewise.
 
+use super::equality::applied;
 use super::equation::mark;
 use super::export::{Placed, export};
 use super::import::{Island, islands};
 use super::lower::Refusal;
 use super::memo::{Outcome, solved};
+use super::options::Options;
 use crate::error::{Error, Result};
 use crate::trace::op::Op;
 use crate::trace::{Atom, Eqn, Jaxpr, Program, Var};
@@ -19,8 +21,14 @@ use std::collections::BinaryHeap;
 ///
 /// If a value that must not be materialised is needed as an array.
 pub(crate) fn rewrite(program: &Jaxpr) -> Result<Jaxpr> {
-    let rewritten = rewritten(program, &mut FxHashMap::default())?;
-    Ok(rewritten.unwrap_or_else(|| program.clone()))
+    let equalities = Options::equalities();
+    let applied = match equalities.is_empty() {
+        true => None,
+        false => applied(program, &equalities)?,
+    };
+    let stated = applied.as_ref().unwrap_or(program);
+    let rewritten = rewritten(stated, &mut FxHashMap::default())?;
+    Ok(rewritten.unwrap_or_else(|| stated.clone()))
 }
 
 /// Programs inside that have been looked at, by identity; `None` for those that stay as they are.
@@ -85,11 +93,14 @@ fn with_calls_rewritten(program: &Jaxpr, known: &mut Inner) -> Result<Option<Jax
 
 fn with_islands_planned(program: &Jaxpr) -> Result<Option<Jaxpr>> {
     let islands = islands(program)?;
+    let keeps_order = Options::keeps_order();
     let mut planned: Vec<(Island, Outcome)> = Vec::with_capacity(islands.len());
     for island in islands {
         let outcome = solved(&island.problem);
         match &*outcome {
             Err(refusal) => return Err(refused(program, &island, refusal)),
+            // Where the order of operations is kept, only what is forbidden is computed in another.
+            Ok(solution) if keeps_order && !solution.written_is_forbidden => {}
             Ok(solution) if solution.improves() => planned.push((island, outcome)),
             Ok(_) => {}
         }
@@ -125,7 +136,11 @@ fn assembled(program: &Jaxpr, planned: &[(Island, Outcome)]) -> Result<Option<Ja
         let Ok(solution) = outcome.as_ref() else {
             continue;
         };
-        let exported = export(&mut result, island, &solution.plan)?;
+        let plan = match Options::keeps_order() {
+            true => &solution.lowered,
+            false => &solution.plan,
+        };
+        let exported = export(&mut result, island, plan)?;
         for eqn in &island.eqns {
             replaced[*eqn] = true;
         }

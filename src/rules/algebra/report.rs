@@ -91,7 +91,7 @@ fn planned(program: &Jaxpr, island: &Island) -> Option<PlannedIsland> {
     let result = island.roots.first()?;
     let made = |eqn: &&crate::trace::Eqn| eqn.outputs.contains(result);
     let first = program.eqns().iter().find(made)?;
-    let model = CostModel::default();
+    let model = CostModel::current();
     let as_written = Plan::as_written(&island.problem).trimmed();
     let cost_as_written = as_written.cost(&model, island.problem.itemsize);
     let mut report = PlannedIsland {
@@ -134,7 +134,7 @@ pub fn optimum(program: &Jaxpr) -> Result<Option<f64>> {
         let problem = island.problem;
         let found = match known.iter().find(|(other, _)| *other == problem) {
             Some((_, found)) => *found,
-            None => oracle::optimum(&problem, &CostModel::default()),
+            None => oracle::optimum(&problem, &CostModel::current()),
         };
         known.push((problem, found));
         match found {

@@ -15,13 +15,13 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 /// Units of work that the rules may do for each step of an island; a unit is about a microsecond.
-const WORK_PER_STEP: u64 = 500;
+const WORK_PER_STEP: u64 = 300;
 /// Units of work that the rules may do for one island at least, and at most.
-const WORK: std::ops::RangeInclusive<u64> = 4_000..=20_000;
+const WORK: std::ops::RangeInclusive<u64> = 3_000..=20_000;
 /// Nodes beyond which no iteration is begun.
 const MOST_NODES: usize = 4_000;
 /// Up to so many nodes, sums are multiplied out where that pays even if others have to be.
-const FEW_NODES: usize = 600;
+const FEW_NODES: usize = 300;
 /// Islands of more steps are only lowered.
 const MOST_STEPS: usize = 3_000;
 
@@ -35,6 +35,8 @@ static FACTOR_ONCE: LazyLock<Vec<Rule>> = LazyLock::new(|| rewrites(&[FACTOR]));
 pub struct Solution {
     /// The plan.
     pub plan: Plan,
+    /// The plan that is closest to the program as written: sums are taken apart only where they must not be formed.
+    pub lowered: Plan,
     /// Its cost, in microseconds.
     pub cost: f64,
     /// The cost of the program as written.
@@ -88,12 +90,22 @@ pub fn explore(problem: &Problem, model: &CostModel) -> Result<Explored, Refusal
     let mut built = build(problem, model, work.clamp(*WORK.start(), *WORK.end()));
     let lowered = lower(problem, &mut built);
     let written_is_forbidden = written_is_forbidden(problem, &built);
+    // A result that is nothing but where elements go (ones added up at an index) is no product: it stays as it is written.
+    let is_structure = |root: &u32| {
+        let view = built.views.get(*root as usize);
+        view.is_some_and(|view| built.graph[view.id].data.structure.is_some())
+    };
+    let structural = problem.roots.iter().any(is_structure);
+    let lowered = match lowered {
+        Ok(_) if structural && !written_is_forbidden => Ok(written.clone()),
+        lowered => lowered,
+    };
     let lowered = match lowered {
         // A bound of the search is no reason to refuse what may run as it is written.
         Err(_) if !written_is_forbidden => written.clone(),
         lowered => lowered?,
     };
-    let mut best = lowered;
+    let mut best = lowered.clone();
     let mut cost = best.cost(model, problem.itemsize);
     if !written_is_forbidden && cost_as_written <= cost {
         best = written;
@@ -101,6 +113,7 @@ pub fn explore(problem: &Problem, model: &CostModel) -> Result<Explored, Refusal
     }
     let mut solution = Solution {
         plan: best,
+        lowered,
         cost,
         cost_as_written,
         written_is_forbidden,
@@ -115,7 +128,7 @@ pub fn explore(problem: &Problem, model: &CostModel) -> Result<Explored, Refusal
             found: None,
         })
     };
-    if problem.steps.len() > MOST_STEPS {
+    if problem.steps.len() > MOST_STEPS || structural {
         return alone(solution);
     }
 

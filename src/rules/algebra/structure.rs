@@ -147,29 +147,32 @@ impl Structure {
                 sides.into_iter().find(moved)
             }
             Structure::Gather => {
+                // What the tensor has in common with the index besides runs along with it.
+                let along = |l: &L| !carried(*l) || kept(*l);
                 let moved = carried(*inner) && !kept(*inner);
-                (moved && !outer.iter().any(|l| carried(*l))).then_some(outer.len())
+                (moved && outer.iter().all(along)).then_some(outer.len())
             }
             Structure::Scatter => {
-                let moved = outer.iter().all(|l| carried(*l) && !kept(*l));
+                let moved = outer.iter().all(|l| carried(*l));
                 (moved && !carried(*inner)).then_some(0)
             }
         }
     }
 
     /// The labels of the structure that the moved tensor lacks: those that the step sums over. `None` if it is no single step.
-    pub fn gives_way<'a, L: Copy>(
+    pub fn gives_way<L: Copy>(
         &self,
-        labels: &'a [L],
+        labels: &[L],
         carried: impl Fn(L) -> bool,
         kept: impl Fn(L) -> bool,
-    ) -> Option<&'a [L]> {
-        let axis = self.moves(labels, carried, kept)?;
-        match self {
-            Structure::Band(_) => labels.get(axis..=axis),
-            Structure::Gather => labels.get(axis..),
-            Structure::Scatter => labels.split_last().map(|(_, outer)| outer),
-        }
+    ) -> Option<SmallVec<[L; 4]>> {
+        let axis = self.moves(labels, carried, &kept)?;
+        let gone = match self {
+            Structure::Band(_) => labels.get(axis..=axis)?,
+            Structure::Gather => labels.get(axis..)?,
+            Structure::Scatter => labels.split_last()?.1,
+        };
+        Some(gone.iter().copied().filter(|label| !kept(*label)).collect())
     }
 }
 

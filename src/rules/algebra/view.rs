@@ -56,7 +56,7 @@ pub struct ENode {
 pub fn egraphs(program: &Jaxpr) -> Result<Vec<EGraph>> {
     let islands = islands(&super::report::prepared(program)?)?;
     let graphs = islands.iter().filter_map(|island| {
-        let explored = explore(&island.problem, &CostModel::default()).ok()?;
+        let explored = explore(&island.problem, &CostModel::current()).ok()?;
         EGraph::new(explored)
     });
     Ok(graphs.collect())

@@ -269,8 +269,32 @@ fn rows_are_picked_from_the_components() {
     let rows = |w: &Array, _: &Array| w.index(Array::from([3i32, 0, 3, 7]));
     let shapes = factored(rows, lora(12, 10, 2), &ramp(&[1], 0.1));
     assert_eq!(shapes, [vec![4, 10]]);
+    // One row, whose gradient is a row of ones.
+    let value = lora(12, 10, 2);
+    let sum = |w: &Array| w.index(Array::from(3i32)).sum(());
+    let weight = Array::from_value(value.clone());
+    let gradient = grad(quaxify(sum))(&weight).unwrap();
+    let plain = |(a, b): &(Array, Array)| sum(&(&value.w + &a.dot(b)));
+    let expected = grad(plain)(&(value.a.clone(), value.b.clone())).unwrap();
+    let found = &gradient.value::<LoraArray>().unwrap().a;
+    let (a, b) = (
+        found.to_vec::<f64>().unwrap(),
+        expected.0.to_vec::<f64>().unwrap(),
+    );
+    assert!(
+        a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-9),
+        "{a:?} {b:?}"
+    );
     let scores = |w: &Array, x: &Array| w.index(Array::from([3i32, 0, 3, 7])).dot(x);
     factored(scores, lora(12, 10, 2), &ramp(&[10, 2], 0.1));
+}
+
+#[test]
+fn diagonals_and_traces_are_those_of_the_components() {
+    let of = |w: &Array, _: &Array| numpy::trace(w, 0, 0, 1);
+    factored(of, lora(10, 10, 2), &ramp(&[1], 0.1));
+    let second = |w: &Array, x: &Array| numpy::diagonal(w, 1, 0, 1) * x;
+    factored(second, lora(10, 10, 2), &ramp(&[9], 0.1));
 }
 
 #[test]

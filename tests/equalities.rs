@@ -1,0 +1,177 @@
+//! What users know to be equal is used where it is cheaper; and programs that are computed in the order in which they are written.
+
+use quaxide::{
+    ErrorKind,
+    prelude::*,
+    rules::algebra::{self, Equality, Options},
+};
+
+fn ramp(shape: &[usize], step: f64) -> Array {
+    let count: usize = shape.iter().product();
+    let numbers: Vec<f64> = (0..count).map(|i| (i as f64 * step).sin()).collect();
+    Array::from(numbers).reshape(shape).astype(DType::F32)
+}
+
+/// The matrix whose every row is the one before, shifted: `m[i,j] = c[(i − j) mod n]`.
+fn circulant(c: &Array) -> Array {
+    let n = c.shape()[0] as i32;
+    let places: Vec<i32> = (0..n * n).map(|k| (k / n - k % n).rem_euclid(n)).collect();
+    c.index(Array::from(places).reshape([n as usize, n as usize]))
+}
+
+#[derive(Clone, PyTree)]
+struct Circulant(Array);
+
+impl ArrayValue for Circulant {
+    fn aval(&self) -> Result<Aval> {
+        let c = self.0.aval()?;
+        let n = c.shape[0];
+        Ok(Aval::new([n, n], c.dtype))
+    }
+    fn materialise(&self) -> Result<Array> {
+        Ok(circulant(&self.0))
+    }
+}
+
+fn by_fft() -> Result<Equality> {
+    Equality::new(
+        "circulant by fft",
+        &[&[6], &[6]],
+        |x| circulant(&x[0]).dot(&x[1]),
+        |x| {
+            let n = x[0].shape()[0];
+            let transformed = |x: &Array| lax::fft(x, op::FftType::Rfft, [n]);
+            let product = transformed(&x[0]) * transformed(&x[1]);
+            lax::fft(&product, op::FftType::Irfft, [n])
+        },
+    )
+}
+
+#[test]
+fn a_structured_matrix_is_multiplied_by_what_its_user_knows() {
+    let product = |c: &Array, x: &Array| c.dot(x);
+    let n = 512;
+    let value = Array::from_value(Circulant(ramp(&[n], 0.7)));
+    let x = ramp(&[n], 0.3);
+    let program = || quaxify(product).stages((&value, &x)).unwrap().rewritten;
+    let plain = program();
+    let known = Options::new().equality(by_fft().unwrap()).scope(program);
+    assert!(known.to_string().contains("fft"), "{known}");
+    assert!(!plain.to_string().contains("fft"));
+    let y = Options::new()
+        .equality(by_fft().unwrap())
+        .scope(|| quaxify(product)(&value, &x))
+        .unwrap();
+    let expected = circulant(&ramp(&[n], 0.7)).dot(&x);
+    let (y, expected) = (y.to_f64_vec().unwrap(), expected.to_f64_vec().unwrap());
+    for (a, b) in y.iter().zip(&expected) {
+        assert!((a - b).abs() < 1e-3, "{a} ≠ {b}");
+    }
+    // It is used where it is cheaper, and not the other way.
+    let back = Equality::new(
+        "fft by circulant",
+        &[&[6], &[6]],
+        |x| {
+            let n = x[0].shape()[0];
+            let transformed = |x: &Array| lax::fft(x, op::FftType::Rfft, [n]);
+            let product = transformed(&x[0]) * transformed(&x[1]);
+            lax::fft(&product, op::FftType::Irfft, [n])
+        },
+        |x| circulant(&x[0]).dot(&x[1]),
+    );
+    let again = Options::new()
+        .equality(back.unwrap())
+        .scope(|| algebra::rewritten(&known))
+        .unwrap();
+    assert!(again.to_string().contains("fft"), "{again}");
+}
+
+#[test]
+fn a_false_equality_is_refused_with_the_counterexample() {
+    let transposed = Equality::new(
+        "products commute",
+        &[&[2, 2], &[2, 2]],
+        |x| x[0].dot(&x[1]),
+        |x| x[1].dot(&x[0]),
+    );
+    let error = transposed.unwrap_err();
+    assert!(
+        error.to_string().contains("differ") && error.to_string().contains("[["),
+        "{error}"
+    );
+    let types = Equality::new("a sum", &[&[3]], |x| &x[0] + 1.0, |x| x[0].sum(()));
+    assert_eq!(types.unwrap_err().kind(), ErrorKind::Shape);
+    assert!(Equality::new("anything", &[&[3]], |x| x[0].clone(), |x| &x[0] + 0.0).is_err());
+}
+
+#[test]
+fn a_rewrite_that_makes_room_for_itself_ends() {
+    // Each application makes the program larger, none cheaper: nothing is applied.
+    let growing = Equality::new(
+        "twice half",
+        &[&[4]],
+        |x| x[0].tanh(),
+        |x| (x[0].tanh() + x[0].tanh()) * 0.5,
+    );
+    // This one is cheaper each time, as long as there is something to take away.
+    let shrinking = Equality::new(
+        "exp of log",
+        &[&[4]],
+        |x| x[0].exp().log(),
+        |x| x[0].clone(),
+    );
+    let options = Options::new()
+        .equality(growing.unwrap())
+        .equality(shrinking.unwrap());
+    let f = |x: &Array| (0..100).fold(x.tanh(), |y, _| y.exp().log());
+    let x = ramp(&[64], 0.3);
+    let y = options.scope(|| jit(f)(&x)).unwrap().to_f64_vec().unwrap();
+    for (a, b) in y.iter().zip(x.tanh().to_f64_vec().unwrap()) {
+        assert!((a - b).abs() < 1e-4);
+    }
+}
+
+#[test]
+fn the_order_of_operations_is_kept_where_that_is_asked_for() {
+    let chain = |a: &Array, x: &Array| a.dot(a).dot(x);
+    let (a, x) = (ramp(&[30, 30], 0.3), ramp(&[30], 0.7));
+    let program = make_jaxpr(chain)(&a, &x).unwrap();
+    let cheap = algebra::rewritten(&program).unwrap();
+    let kept = Options::new()
+        .keep_order(true)
+        .scope(|| algebra::rewritten(&program))
+        .unwrap();
+    assert_ne!(cheap.to_string(), kept.to_string());
+    assert_eq!(program.to_string(), kept.to_string());
+    // What is forbidden is taken apart all the same.
+    let lora = LoraArray::from_parts(
+        ramp(&[30, 30], 0.3),
+        ramp(&[30, 2], 0.1),
+        ramp(&[2, 30], 0.2),
+    );
+    let lora = Array::from_value(lora.unwrap());
+    let stages = Options::new()
+        .keep_order(true)
+        .scope(|| quaxify(|w: &Array, x: &Array| w.dot(x)).stages((&lora, &x)))
+        .unwrap();
+    let products = stages.rewritten.eqns().iter();
+    assert_eq!(
+        products
+            .filter(|eqn| eqn.op.name() == "dot_general")
+            .count(),
+        3
+    );
+}
+
+#[test]
+fn a_cost_model_is_kept_in_a_file() {
+    let folder = std::env::temp_dir().join(format!("quaxide-cost-{}", std::process::id()));
+    let path = folder.join("model");
+    let model = algebra::CostModel::default();
+    model.save(&path).unwrap();
+    assert_eq!(algebra::CostModel::load(&path).unwrap(), model);
+    std::fs::write(&path, "flops_per_us 3\nbytes_per_us NaN\n").unwrap();
+    let error = algebra::CostModel::load(&path).unwrap_err();
+    assert!(error.to_string().contains("bytes_per_us"), "{error}");
+    std::fs::remove_dir_all(&folder).unwrap();
+}
