@@ -271,7 +271,7 @@ fn rows_are_picked_from_the_components() {
     assert_eq!(shapes, [vec![4, 10]]);
     // One row, whose gradient is a row of ones.
     let value = lora(12, 10, 2);
-    let sum = |w: &Array| w.index(Array::from(3i32)).sum(());
+    let sum = |w: &Array| w.index(Array::from([3i32])).sum(());
     let weight = Array::from_value(value.clone());
     let gradient = grad(quaxify(sum))(&weight).unwrap();
     let plain = |(a, b): &(Array, Array)| sum(&(&value.w + &a.dot(b)));
