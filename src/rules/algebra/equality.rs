@@ -23,6 +23,8 @@ const CHECKS: u64 = 3;
 const MOST_ELEMENTS: usize = 1 << 16;
 
 type Side = Arc<dyn Fn(&[Array]) -> Array + Send + Sync>;
+/// The pattern and what it equals, traced.
+type Sides = Arc<(Jaxpr, Jaxpr)>;
 
 /// A pattern and what it equals, for all values of the inputs.
 ///
@@ -53,7 +55,7 @@ pub struct Equality {
     /// The pattern for the sample shapes, by which candidates are recognised.
     sample: Jaxpr,
     /// Both sides for types of inputs that have come up; `None` where they do not fit or do not agree.
-    known: Mutex<FxHashMap<Vec<Aval>, Option<Arc<(Jaxpr, Jaxpr)>>>>,
+    known: Mutex<FxHashMap<Vec<Aval>, Option<Sides>>>,
 }
 
 impl fmt::Debug for Equality {
@@ -112,12 +114,12 @@ impl Equality {
     }
 
     /// Both sides for inputs of these types, if they take them and agree.
-    fn sides(&self, avals: Vec<Aval>) -> Option<Arc<(Jaxpr, Jaxpr)>> {
+    fn sides(&self, avals: Vec<Aval>) -> Option<Sides> {
         let lock = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = lock().get(&avals) {
             return known.clone();
         }
-        let make = || -> Result<Arc<(Jaxpr, Jaxpr)>> {
+        let make = || -> Result<Sides> {
             let sides = (
                 traced(&self.pattern, &avals)?,
                 traced(&self.replacement, &avals)?,
@@ -159,7 +161,8 @@ fn compare(name: &str, a: &Jaxpr, b: &Jaxpr, avals: &[Aval]) -> Result<()> {
             for (x, y) in x.iter().zip(&y) {
                 let (p, q) = (x.to_f64_vec()?, y.to_f64_vec()?);
                 let scale = p.iter().fold(1e-3f64, |most, x| most.max(x.abs()));
-                let differ = |(p, q): (&f64, &f64)| !((p - q).abs() <= 1e-4 * scale);
+                let differ =
+                    |(p, q): (&f64, &f64)| (p - q).is_nan() || (p - q).abs() > 1e-4 * scale;
                 if p.iter().zip(&q).any(differ) {
                     let inputs: Vec<String> = inputs.iter().map(Array::to_string).collect();
                     return Err(Error::argument(format!(
