@@ -14,7 +14,7 @@ fn operands_neither_promote_nor_broadcast() {
     for (what, y) in [
         ("types", lax::add(&x, &whole)),
         ("ranks", lax::mul(&x, &row)),
-        ("sizes", lax::sub(&x, &Array::from([1f32]))),
+        ("sizes", lax::sub(&x, Array::from([1f32]))),
         ("a float beside integers", lax::add(&whole, 0.5)),
         ("sin of integers", lax::sin(&whole)),
         ("ranks of select", lax::select(&row.gt(0), &x, &x)),
@@ -42,10 +42,7 @@ fn operands_neither_promote_nor_broadcast() {
     }
     assert_eq!(numbers(&lax::add(&x, 1.0)), [2.0, 3.0, 4.0]);
     assert_eq!(numbers(&lax::sub(1, &x)), [0.0, -1.0, -2.0]);
-    assert_eq!(
-        numbers(&lax::mul(&x, &Array::scalar(2f32))),
-        [2.0, 4.0, 6.0]
-    );
+    assert_eq!(numbers(&lax::mul(&x, Array::scalar(2f32))), [2.0, 4.0, 6.0]);
     assert_eq!(numbers(&lax::div(&whole, 2)), [0.0, 1.0, 1.0]);
     assert_eq!(
         lax::reduce_sum(&whole.astype(DType::I8), [0])

@@ -622,3 +622,17 @@ fn pools_are_equinox_s() {
     assert_eq!(numbers(whole), [1.5]);
     assert!(Pool::<2>::max(2).call(&x).ok().is_err());
 }
+
+#[test]
+fn activations_of_a_value_are_refused_with_its_name() {
+    let lora = LoraArray::from_parts(
+        Array::ones([4, 3], DType::F32),
+        Array::ones([4, 1], DType::F32),
+        Array::ones([1, 3], DType::F32),
+    );
+    let lora = Array::from_value(lora.unwrap());
+    for f in [nn::relu, nn::silu, nn::softplus] {
+        let e = quaxify(move |w: &Array| f(w))(&lora).unwrap_err();
+        assert!(e.to_string().contains("lora"), "{e}");
+    }
+}
