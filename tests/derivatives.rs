@@ -413,7 +413,7 @@ fn programs_that_combine() {
         Ok(y) => y.into_iter().next().unwrap(),
         Err(e) => Array::error(e),
     };
-    let affine = |a: &[Array], b: &[Array]| vec![&a[0] * &b[0], &a[1] * &b[0] + (&b[1]).sin()];
+    let affine = |a: &[Array], b: &[Array]| vec![&a[0] * &b[0], &a[1] * &b[0] + b[1].sin()];
     let x = noises(&[3, 5], 1) * 0.2 + 1.0;
     let y = noises(&[3, 5], 2);
     let start = noises(&[], 3) + 1.0;

@@ -536,13 +536,8 @@ fn examples_exchange_parts() {
         };
         golden.check(&format!("across/{name}"), &mapped(x), F64);
         let small = x.slice_in_dim(0, 4, 2).slice_in_dim(0, 4, 0);
-        let x = if *axis == 2 {
-            x
-        } else if name.contains("tiled/1") || name.contains("scatter_tiled") {
-            x
-        } else {
-            &small
-        };
+        let tiled = name.contains("tiled/1") || name.contains("scatter_tiled");
+        let x = if *axis == 2 || tiled { x } else { &small };
         support::check::check_grads(name, |x| mapped(&x[0]), std::slice::from_ref(x), 1);
         support::check::check_vmap(name, |x| mapped(&x[0]), std::slice::from_ref(x));
     }
