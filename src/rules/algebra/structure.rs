@@ -148,9 +148,8 @@ impl Structure {
             }
             Structure::Gather => {
                 // What the tensor has in common with the index besides runs along with it.
-                let along = |l: &L| !carried(*l) || kept(*l);
                 let moved = carried(*inner) && !kept(*inner);
-                (moved && outer.iter().all(along)).then_some(outer.len())
+                moved.then_some(outer.len())
             }
             Structure::Scatter => {
                 let moved = outer.iter().all(|l| carried(*l));
