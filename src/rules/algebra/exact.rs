@@ -15,12 +15,8 @@ const MOST_CLASSES: usize = 600;
 pub struct Exact {
     /// The best choice, or the one it was given.
     pub choice: Choice,
-    /// Its cost.
-    pub cost: f64,
     /// Whether no cheaper choice exists.
     pub proven: bool,
-    /// Partial choices looked at.
-    pub visits: usize,
 }
 
 /// Looks for a choice cheaper than the given one.
@@ -29,9 +25,7 @@ pub fn search(graph: &ClassGraph, choice: Choice, cost: f64) -> Exact {
     if count > MOST_CLASSES {
         return Exact {
             choice,
-            cost,
             proven: false,
-            visits: 0,
         };
     }
     let cheapest: Vec<f64> = graph
@@ -55,8 +49,6 @@ pub fn search(graph: &ClassGraph, choice: Choice, cost: f64) -> Exact {
     Exact {
         proven: search.visits <= MOST_VISITS,
         choice: search.best,
-        cost: search.best_cost,
-        visits: search.visits,
     }
 }
 

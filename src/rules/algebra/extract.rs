@@ -7,7 +7,7 @@
 
 use super::analysis::Graph;
 use super::cost::{Addend, Factor, Made};
-use super::language::{Label, Labels, Term, elements};
+use super::language::{Labels, Term, elements};
 use super::plan::{Action, Plan, PlanStep, Root};
 use egg::{Id, Language};
 use rustc_hash::FxHashMap;
@@ -530,9 +530,4 @@ fn merged(a: &[(usize, f64)], b: &[(usize, f64)]) -> Vec<(usize, f64)> {
     all.extend_from_slice(&a[i..]);
     all.extend_from_slice(&b[j..]);
     all
-}
-
-/// Labels of a whole class in order.
-pub fn identity(rank: usize) -> Labels {
-    (0..rank as Label).collect()
 }

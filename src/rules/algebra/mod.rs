@@ -1,31 +1,31 @@
 //! Equality saturation over sums of products.
 
-pub mod analysis;
+mod analysis;
 mod calibrate;
-pub mod construct;
-pub mod cost;
+mod construct;
+mod cost;
 mod definition;
 mod equality;
 mod equation;
-pub mod exact;
+mod exact;
 mod export;
-pub mod extract;
+mod extract;
 mod import;
-pub mod language;
-pub mod lower;
+mod language;
+mod lower;
 mod memo;
 mod moving;
-pub mod network;
+mod network;
 mod options;
 mod oracle;
-pub mod plan;
-pub mod problem;
+mod plan;
+mod problem;
 mod program;
 mod refine;
 mod report;
-pub mod rules;
-pub mod solve;
-pub mod structure;
+mod rules;
+mod solve;
+mod structure;
 mod view;
 
 #[cfg(test)]

@@ -174,11 +174,6 @@ impl Network {
         }
     }
 
-    /// Units of work that [`Network::cheapest`] does.
-    pub fn work(&self) -> u64 {
-        3u64.saturating_pow(self.factors.len() as u32) / 2
-    }
-
     /// The cheapest order whose intermediate results `admits` lets pass; it is asked for each subset of two or more factors,
     /// with the labels that the subset's product keeps.
     pub fn cheapest(

@@ -108,6 +108,7 @@ impl Problem {
     }
 
     /// Appends a leaf and the step that reads it.
+    #[cfg(test)]
     pub fn leaf(&mut self, shape: &[usize]) -> u32 {
         let leaf = self.leaves.len() as u32;
         self.leaves.push(Leaf {

@@ -67,6 +67,7 @@ pub const FACTOR: Law = Law::new("factor", Nodes::Sums, factor);
 pub const EXPAND: Law = Law::new("expand", Nodes::Sums, expand);
 
 /// All laws.
+#[cfg(test)]
 pub const LAWS: [Law; 6] = [FLATTEN, DISTRIBUTE, GATHER, ORDER, FACTOR, EXPAND];
 
 /// The laws as rewrites.
@@ -98,6 +99,7 @@ impl Law {
     }
 
     /// Applies the law to a class; says whether anything new came of it.
+    #[cfg(test)]
     pub fn apply(&self, graph: &mut Graph, class: Id) -> bool {
         (self.action)(graph, class)
     }
