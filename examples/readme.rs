@@ -15,10 +15,9 @@ fn main() -> Result<()> {
     let lora = loraify(&layer, LoraConfig::rank(2), &k3)?;
     assert_eq!(quaxify(program)(&lora, &x)?.shape(), [12]);
 
-    // As the function says it; with what the values equal; and as it runs, after equality saturation.
+    // As the function says it, and as it runs, after dispatch and equality saturation.
     let stages = quaxify(program).stages((&lora, &x))?;
     println!("traced\n{}\n", stages.traced);
-    println!("dispatched\n{}\n", stages.dispatched);
     println!("rewritten\n{}\n", stages.rewritten);
 
     // The base is frozen: its gradient is a zero that costs neither a buffer nor a multiplication.
