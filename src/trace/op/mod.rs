@@ -30,6 +30,22 @@ macro_rules! opaque {
     };
 }
 
+/// An enum of functions, those without parameters first, and the list of those.
+macro_rules! functions {
+    ($(#[$meta:meta])* pub enum $Name:ident { $($(#[$doc:meta])* $Plain:ident,)* $(; $($rest:tt)*)? }) => {
+        $(#[$meta])*
+        pub enum $Name {
+            $($(#[$doc])* $Plain,)*
+            $($($rest)*)?
+        }
+
+        impl $Name {
+            /// Those that have no parameters, and so are known by their names.
+            pub(crate) const PLAIN: &'static [$Name] = &[$($Name::$Plain),*];
+        }
+    };
+}
+
 mod barrier;
 mod call;
 mod collective;

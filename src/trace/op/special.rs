@@ -22,19 +22,21 @@ pub const RANDOM_GAMMA_GRAD: Prim<Special> = Prim::new("random_gamma_grad");
 /// `regularized_incomplete_beta`
 pub const REGULARIZED_INCOMPLETE_BETA: Prim<Special> = Prim::new("regularized_incomplete_beta");
 
-/// A special function of several floats of one element type, and of one shape or of rank 0.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Special {
-    /// The Hurwitz zeta function `ζ(x, q)`.
-    Zeta,
-    /// The `n`-th derivative of the digamma function, `ψ⁽ⁿ⁾(x)`.
-    Polygamma,
-    /// The derivative of `igamma(a, x)` in `a`.
-    IgammaGradA,
-    /// The derivative in `a` of a sample `x` of the gamma distribution with shape `a`, its quantile held fixed.
-    RandomGammaGrad,
-    /// The regularised incomplete beta function `Iₓ(a, b)`, of `a`, `b` and `x`.
-    RegularizedIncompleteBeta,
+functions! {
+    /// A special function of several floats of one element type, and of one shape or of rank 0.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+    pub enum Special {
+        /// The Hurwitz zeta function `ζ(x, q)`.
+        Zeta,
+        /// The `n`-th derivative of the digamma function, `ψ⁽ⁿ⁾(x)`.
+        Polygamma,
+        /// The derivative of `igamma(a, x)` in `a`.
+        IgammaGradA,
+        /// The derivative in `a` of a sample `x` of the gamma distribution with shape `a`, its quantile held fixed.
+        RandomGammaGrad,
+        /// The regularised incomplete beta function `Iₓ(a, b)`, of `a`, `b` and `x`.
+        RegularizedIncompleteBeta,
+    }
 }
 
 impl Special {

@@ -16,97 +16,6 @@ pub(super) struct Build<'a, 't> {
     pub(super) results: &'a [&'a Aval],
 }
 
-const UNARY: &[Unary] = {
-    use Unary::*;
-    &[
-        Neg,
-        Sign,
-        Floor,
-        Ceil,
-        IsFinite,
-        Exp,
-        Exp2,
-        Log,
-        Log1p,
-        Expm1,
-        Tanh,
-        Logistic,
-        Sin,
-        Cos,
-        Tan,
-        Asin,
-        Acos,
-        Atan,
-        Sinh,
-        Cosh,
-        Asinh,
-        Acosh,
-        Atanh,
-        Sqrt,
-        Rsqrt,
-        Cbrt,
-        Square,
-        Abs,
-        Real,
-        Imag,
-        Conj,
-        Not,
-        PopulationCount,
-        Clz,
-        Erf,
-        Erfc,
-        ErfInv,
-        Lgamma,
-        Digamma,
-        BesselI0e,
-        BesselI1e,
-    ]
-};
-const BINARY: &[Binary] = {
-    use Binary::*;
-    &[
-        Add,
-        Sub,
-        Mul,
-        Mulhi,
-        Div,
-        Rem,
-        Max,
-        Min,
-        Pow,
-        Atan2,
-        Nextafter,
-        Complex,
-        And,
-        Or,
-        Xor,
-        ShiftLeft,
-        ShiftRightLogical,
-        ShiftRightArithmetic,
-        Eq,
-        Ne,
-        Lt,
-        Le,
-        Gt,
-        Ge,
-        EqTo,
-        LeTo,
-        LtTo,
-        Igamma,
-        Igammac,
-    ]
-};
-const SPECIAL: &[Special] = {
-    use Special::*;
-    &[
-        Zeta,
-        Polygamma,
-        IgammaGradA,
-        RandomGammaGrad,
-        RegularizedIncompleteBeta,
-    ]
-};
-
 impl<'t> Build<'_, 't> {
     fn get(&self, key: &str) -> Option<&Value<'t>> {
         self.params.iter().find(|(k, _)| *k == key).map(|(_, v)| v)
@@ -314,9 +223,9 @@ impl<'t> Build<'_, 't> {
         if self.params.iter().any(|(k, _)| *k != "accuracy") {
             return None;
         }
-        let unary = UNARY.iter().find(|u| u.name() == self.name);
-        let binary = BINARY.iter().find(|b| b.name() == self.name);
-        let special = SPECIAL.iter().find(|s| s.name() == self.name);
+        let unary = Unary::PLAIN.iter().find(|u| u.name() == self.name);
+        let binary = Binary::PLAIN.iter().find(|b| b.name() == self.name);
+        let special = Special::PLAIN.iter().find(|s| s.name() == self.name);
         unary
             .map(|u| (*u).into())
             .or_else(|| binary.map(|b| (*b).into()))
@@ -760,7 +669,7 @@ fn dtype(v: &Value<'_>) -> Option<DType> {
 
 /// Is a primitive one of several operands that meet element by element?
 pub(super) fn is_elementwise(name: &str) -> bool {
-    BINARY.iter().any(|b| b.name() == name)
-        || SPECIAL.iter().any(|s| s.name() == name)
+    Binary::PLAIN.iter().any(|b| b.name() == name)
+        || Special::PLAIN.iter().any(|s| s.name() == name)
         || matches!(name, "select_n" | "clamp")
 }

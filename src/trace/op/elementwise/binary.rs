@@ -17,39 +17,41 @@ use crate::{
 };
 use smallvec::smallvec;
 
-/// Functions of two numbers.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[allow(missing_docs, reason = "named as in jax.lax")]
-pub enum Binary {
-    Add,
-    Sub,
-    Mul,
-    Mulhi,
-    Div,
-    Rem,
-    Max,
-    Min,
-    Pow,
-    Atan2,
-    Nextafter,
-    Complex,
-    And,
-    Or,
-    Xor,
-    ShiftLeft,
-    ShiftRightLogical,
-    ShiftRightArithmetic,
-    Eq,
-    Ne,
-    Lt,
-    Le,
-    Gt,
-    Ge,
-    EqTo,
-    LeTo,
-    LtTo,
-    Igamma,
-    Igammac,
+functions! {
+    /// Functions of two numbers.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+    #[allow(missing_docs, reason = "named as in jax.lax")]
+    pub enum Binary {
+        Add,
+        Sub,
+        Mul,
+        Mulhi,
+        Div,
+        Rem,
+        Max,
+        Min,
+        Pow,
+        Atan2,
+        Nextafter,
+        Complex,
+        And,
+        Or,
+        Xor,
+        ShiftLeft,
+        ShiftRightLogical,
+        ShiftRightArithmetic,
+        Eq,
+        Ne,
+        Lt,
+        Le,
+        Gt,
+        Ge,
+        EqTo,
+        LeTo,
+        LtTo,
+        Igamma,
+        Igammac,
+    }
 }
 
 tokens! { Binary:

@@ -23,59 +23,62 @@ pub enum RoundingMethod {
     ToNearestEven,
 }
 
-/// Functions of one number.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[allow(missing_docs, reason = "named as in jax.lax")]
-pub enum Unary {
-    Neg,
-    Sign,
-    Floor,
-    Ceil,
-    Round(RoundingMethod),
-    /// Rounded to a float of so many bits, to nearest even; what its exponent cannot hold becomes infinite or zero.
-    ReducePrecision {
-        /// The bits of the exponent, at least one.
-        exponent_bits: u8,
-        /// The bits of the mantissa.
-        mantissa_bits: u8,
-    },
-    IsFinite,
-    Exp,
-    Exp2,
-    Log,
-    Log1p,
-    Expm1,
-    Tanh,
-    Logistic,
-    Sin,
-    Cos,
-    Tan,
-    Asin,
-    Acos,
-    Atan,
-    Sinh,
-    Cosh,
-    Asinh,
-    Acosh,
-    Atanh,
-    Sqrt,
-    Rsqrt,
-    Cbrt,
-    Square,
-    Abs,
-    Real,
-    Imag,
-    Conj,
-    Not,
-    PopulationCount,
-    Clz,
-    Erf,
-    Erfc,
-    ErfInv,
-    Lgamma,
-    Digamma,
-    BesselI0e,
-    BesselI1e,
+functions! {
+    /// Functions of one number.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+    #[allow(missing_docs, reason = "named as in jax.lax")]
+    pub enum Unary {
+        Neg,
+        Sign,
+        Floor,
+        Ceil,
+        IsFinite,
+        Exp,
+        Exp2,
+        Log,
+        Log1p,
+        Expm1,
+        Tanh,
+        Logistic,
+        Sin,
+        Cos,
+        Tan,
+        Asin,
+        Acos,
+        Atan,
+        Sinh,
+        Cosh,
+        Asinh,
+        Acosh,
+        Atanh,
+        Sqrt,
+        Rsqrt,
+        Cbrt,
+        Square,
+        Abs,
+        Real,
+        Imag,
+        Conj,
+        Not,
+        PopulationCount,
+        Clz,
+        Erf,
+        Erfc,
+        ErfInv,
+        Lgamma,
+        Digamma,
+        BesselI0e,
+        BesselI1e,
+        ;
+        Round(RoundingMethod),
+        /// Rounded to a float of so many bits, to nearest even; what its exponent cannot hold becomes infinite or zero.
+        ReducePrecision {
+            /// The bits of the exponent, at least one.
+            exponent_bits: u8,
+            /// The bits of the mantissa.
+            mantissa_bits: u8,
+        },
+    }
 }
 
 tokens! { Unary:
