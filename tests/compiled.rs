@@ -455,6 +455,7 @@ fn contractions_of_any_form() {
             lhs_batch,
             rhs_batch,
             preferred_element_type: preferred,
+            ..DotGeneral::default()
         };
         let plain = |r: &mut Rng, shape: &[usize]| {
             let n: usize = shape.iter().product();

@@ -517,3 +517,78 @@ fn shared_conformance_programs_pass() {
     }
     assert_eq!(passed, all_of_them);
 }
+
+/// Numbers from outside of a body go through the primitive as elements of an array of their own.
+#[test]
+fn bodies_may_use_numbers_from_outside() {
+    let text = r#"func.func @main(%x: tensor<2x3xf32>, %w: tensor<f32>, %i: tensor<1x1xi32>) -> (tensor<2xf32>, tensor<2x3xf32>, tensor<2x3xf32>, tensor<2x2xf32>) {
+      %zero = stablehlo.constant dense<0.0> : tensor<f32>
+      %0 = stablehlo.reduce(%x init: %zero) across dimensions = [1] : (tensor<2x3xf32>, tensor<f32>) -> tensor<2xf32>
+        reducer(%a: tensor<f32>, %b: tensor<f32>) {
+          %s = stablehlo.multiply %w, %b : tensor<f32>
+          %t = stablehlo.add %a, %s : tensor<f32>
+          stablehlo.return %t : tensor<f32>
+        }
+      %1 = "stablehlo.sort"(%x) <{dimension = 1 : i64, is_stable = true}> ({
+        ^bb0(%a: tensor<f32>, %b: tensor<f32>):
+          %p = stablehlo.multiply %a, %w : tensor<f32>
+          %q = stablehlo.multiply %b, %w : tensor<f32>
+          %c = stablehlo.compare GT, %p, %q : (tensor<f32>, tensor<f32>) -> tensor<i1>
+          stablehlo.return %c : tensor<i1>
+      }) : (tensor<2x3xf32>) -> tensor<2x3xf32>
+      %u = stablehlo.slice %x [0:1, 0:3] : (tensor<2x3xf32>) -> tensor<1x3xf32>
+      %2 = "stablehlo.scatter"(%x, %i, %u) <{scatter_dimension_numbers = #stablehlo.scatter<update_window_dims = [1], inserted_window_dims = [0], scatter_dims_to_operand_dims = [0], index_vector_dim = 1>}> ({
+        ^bb0(%a: tensor<f32>, %b: tensor<f32>):
+          %s = stablehlo.multiply %w, %b : tensor<f32>
+          %t = stablehlo.add %a, %s : tensor<f32>
+          stablehlo.return %t : tensor<f32>
+      }) : (tensor<2x3xf32>, tensor<1x1xi32>, tensor<1x3xf32>) -> tensor<2x3xf32>
+      %3 = "stablehlo.reduce_window"(%x, %zero) <{window_dimensions = array<i64: 1, 2>}> ({
+        ^bb0(%a: tensor<f32>, %b: tensor<f32>):
+          %s = stablehlo.multiply %w, %b : tensor<f32>
+          %t = stablehlo.add %a, %s : tensor<f32>
+          stablehlo.return %t : tensor<f32>
+      }) : (tensor<2x3xf32>, tensor<f32>) -> tensor<2x2xf32>
+      return %0, %1, %2, %3 : tensor<2xf32>, tensor<2x3xf32>, tensor<2x3xf32>, tensor<2x2xf32>
+    }"#;
+    let x = [
+        Array::from([[1f32, 2., 3.], [4., 5., 6.]]),
+        Array::scalar(10f32),
+        Array::from([[1i32]]),
+    ];
+    let y = results(text, &x);
+    assert_eq!(floats(&y[0]), [60., 150.]);
+    assert_eq!(floats(&y[1]), [3., 2., 1., 6., 5., 4.]);
+    assert_eq!(floats(&y[2]), [1., 2., 3., 14., 25., 36.]);
+    assert_eq!(floats(&y[3]), [30., 50., 90., 110.]);
+}
+
+/// What is asked of a product's accuracy is kept, and a program says how close it is to be.
+#[test]
+fn precision_and_tolerance_are_read() {
+    let text = "func.func @main(%x: tensor<2x3xf32>, %y: tensor<3x4xf32>) -> tensor<2x4xf32> {
+      %0 = stablehlo.dot_general %x, %y, contracting_dims = [1] x [0], precision = [HIGHEST, DEFAULT] : (tensor<2x3xf32>, tensor<3x4xf32>) -> tensor<2x4xf32>
+      return %0 : tensor<2x4xf32>
+    }";
+    let program = stablehlo::read(text).unwrap().to_string();
+    let wanted = "precision=(Precision.HIGHEST, Precision.DEFAULT)";
+    assert!(program.contains(wanted), "{program}");
+    assert_eq!(program.parse::<Jaxpr>().unwrap().to_string(), program);
+    let check = |tolerance: &str| {
+        let text = format!(
+            "func.func @main() {{
+              %0 = stablehlo.constant dense<1.0> : tensor<f32>
+              %1 = stablehlo.constant dense<1.5> : tensor<f32>
+              stablehlo.custom_call @check.expect_almost_eq(%0, %1) {{has_side_effect = true{tolerance}}} : (tensor<f32>, tensor<f32>) -> ()
+              return
+            }}"
+        );
+        let module = Module::parse("m", &text).unwrap();
+        let (program, checks) = module.checks().unwrap().remove(0);
+        let y = run(&program, &[], Interpreter::Reference).unwrap();
+        checks[0].compare(&y[0], &y[1]).unwrap().is_none()
+    };
+    assert!(check(", tolerance = 0.6 : f64"));
+    assert!(!check(", tolerance = 0.4 : f64"));
+    assert!(!check(""));
+}

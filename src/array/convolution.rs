@@ -6,8 +6,8 @@ use crate::{
     trace::{
         bind,
         op::{
-            ConvDimensionNumbers, ConvGeneralDilated, Padding, ReduceWindow, Window, WindowReducer,
-            dilated,
+            ContractPrecision, ConvDimensionNumbers, ConvGeneralDilated, Padding, ReduceWindow,
+            Window, WindowReducer, dilated,
         },
     },
 };
@@ -83,6 +83,7 @@ pub struct Convolution {
     layouts: Option<[String; 3]>,
     feature_group_count: Option<usize>,
     batch_group_count: Option<usize>,
+    precision: Option<ContractPrecision>,
     preferred_element_type: Option<DType>,
 }
 
@@ -145,6 +146,13 @@ impl Convolution {
         self
     }
 
+    /// Asked to be so accurate.
+    #[must_use]
+    pub fn precision(mut self, precision: impl Into<ContractPrecision>) -> Self {
+        self.precision = Some(precision.into());
+        self
+    }
+
     /// With a result of this element type.
     #[must_use]
     pub fn preferred_element_type(mut self, dtype: DType) -> Self {
@@ -187,6 +195,7 @@ impl Convolution {
             feature_group_count: self.feature_group_count.unwrap_or(1),
             lhs_dilation,
             padding,
+            precision: self.precision,
             preferred_element_type: self.preferred_element_type,
             rhs_dilation,
             window_strides: self.strides.clone(),

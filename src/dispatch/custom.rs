@@ -13,7 +13,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     trace::{
         self, Jaxpr,
-        op::{CustomJvp, CustomVjp, StopGradient, Tangent, inexact},
+        op::{CustomJvp, CustomVjp, StopGradient, Tangent, inexact, one_program},
     },
     transform::{CustomVjpParts, close_together, jvp, transpose},
 };
@@ -118,6 +118,15 @@ impl Inside<'_> {
         let Some(call) = self.plain_call(&p.call_jaxpr, args)? else {
             return Ok(p.call_jaxpr.eval(args)?.into());
         };
+        if p.rule_is_unknown() {
+            let (programs, captured) = close_together(vec![call.program])?;
+            let op = CustomJvp {
+                call_jaxpr: one_program("custom_jvp_call", programs)?,
+                num_consts: captured.len() + apart(consts).len(),
+                ..p.clone()
+            };
+            return self.record(op.into(), &[captured, apart(args)].concat(), &call.outs);
+        }
         let operands = x
             .iter()
             .map(|x| Operand::new(self, x))
@@ -170,6 +179,15 @@ impl Inside<'_> {
         let Some(call) = self.plain_call(&p.call_jaxpr, args)? else {
             return Ok(p.call_jaxpr.eval(args)?.into());
         };
+        if p.rule_is_unknown() {
+            let (programs, captured) = close_together(vec![call.program])?;
+            let op = CustomVjp {
+                call_jaxpr: one_program("custom_vjp_call", programs)?,
+                num_consts: captured.len() + apart(consts).len(),
+                ..p.clone()
+            };
+            return self.record(op.into(), &[captured, apart(args)].concat(), &call.outs);
+        }
         let operands = x
             .iter()
             .map(|x| Operand::new(self, x))

@@ -25,8 +25,9 @@ pub use shapes::*;
 pub use slices::*;
 
 pub use crate::trace::op::{
-    all_gather, all_to_all, axis_index, pbroadcast, pmax, pmean, pmin, ppermute, pshuffle, psum,
-    psum_scatter, pswapaxes, reduce, reduce_window, scatter_by, select_and_scatter, sort_by,
+    DotAlgorithm, Precision, all_gather, all_to_all, axis_index, pbroadcast, pmax, pmean, pmin,
+    ppermute, pshuffle, psum, psum_scatter, pswapaxes, reduce, reduce_window, scatter_by,
+    select_and_scatter, sort_by,
 };
 pub use crate::transform::{
     associative_scan, cond, custom_linear_solve, custom_root, fori_loop, map, scan, scan_with,

@@ -492,6 +492,7 @@ impl Writer<'_> {
             lhs_batch: batch.iter().filter_map(|label| axis(a, label)).collect(),
             rhs_batch: batch.iter().filter_map(|label| axis(b, label)).collect(),
             preferred_element_type: self.island.preferred.then_some(self.dtype),
+            ..DotGeneral::default()
         };
         let shape: Shape = labels
             .iter()

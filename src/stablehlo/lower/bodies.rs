@@ -10,7 +10,7 @@ use crate::{
     array::{Array, Aval, DType, Dims, Kind},
     error::Result,
     trace::{
-        bind_all,
+        Program, bind_all,
         op::{
             Binary, GatherScatterMode, Reduce, ReduceBy, ReduceWindow, ReduceWindowBy, Reducer,
             Scatter, ScatterBy, ScatterKind, SelectAndScatter, SelectAndScatterAdd, SelectN,
@@ -59,6 +59,76 @@ fn reducer(op: Binary, dtype: DType) -> Option<Reducer> {
         Binary::Xor => Reducer::Xor,
         _ => return None,
     })
+}
+
+/// How the parameters of a body stand: one of each array and then another one of each, or both of each array together.
+#[derive(Clone, Copy)]
+pub(super) enum Layout {
+    Halves,
+    Pairs,
+}
+
+/// A body that captures numbers takes them as elements of arrays of its own, which are those numbers everywhere, and gives them back.
+/// With it, the numbers. An error if it captures an array of elements.
+pub(super) fn carrying(
+    given: &Given<'_, '_, '_>,
+    body: &Closed,
+    layout: Layout,
+) -> Result<(Program, Vec<Array>)> {
+    let k = body.captured.len();
+    if k == 0 {
+        return Ok((body.program.clone(), vec![]));
+    }
+    if body.captured.iter().any(|c| c.ndim() > 0) {
+        return Err(given.unsupported("a body that uses arrays from outside of it"));
+    }
+    let avals: Vec<Aval> = body.program.in_avals().cloned().collect();
+    let (numbers, own) = avals.split_at(k.min(avals.len()));
+    let half = own.len() / 2;
+    let parameters: Vec<Aval> = match layout {
+        Layout::Halves => {
+            let (a, b) = own.split_at(half);
+            [a, numbers, b, numbers].concat()
+        }
+        Layout::Pairs => {
+            let twice = numbers.iter().flat_map(|a| [a.clone(), a.clone()]);
+            own.iter().cloned().chain(twice).collect()
+        }
+    };
+    let program = stage(&parameters, None, &mut |x| {
+        let part = |from: usize, to: usize| x.get(from..to).unwrap_or_default();
+        Ok(match layout {
+            Layout::Halves => {
+                let numbers = part(half, half + k);
+                let own = [part(0, half), part(half + k, 2 * half + k)].concat();
+                let mut y = body.program.eval(&[numbers, &own].concat())?;
+                y.extend_from_slice(numbers);
+                y
+            }
+            Layout::Pairs => {
+                let numbers = part(2 * half, x.len()).iter().step_by(2).cloned();
+                let all: Vec<Array> = numbers.chain(part(0, 2 * half).to_vec()).collect();
+                body.program.eval(&all)?
+            }
+        })
+    })?;
+    Ok((program.into(), body.captured.clone()))
+}
+
+/// The arrays, and one for each number, of that number everywhere, in the shape of the first.
+pub(super) fn with_numbers(x: &[Array], numbers: &[Array]) -> Result<Vec<Array>> {
+    let mut all = x.to_vec();
+    if let Some(first) = x.first() {
+        let shape = first.aval()?.shape;
+        all.extend(numbers.iter().map(|n| n.broadcast_in_dim(&shape, ())));
+    }
+    Ok(all)
+}
+
+/// What `bind_all` gives, without what a body carries.
+fn without(mut y: Vec<Array>, n: usize) -> Vec<Array> {
+    y.truncate(n);
+    y
 }
 
 impl<'m, 't> Lowering<'m, 't> {
@@ -133,11 +203,13 @@ impl<'m, 't> Lowering<'m, 't> {
         if let Some(y) = self.extremum(&x, &start, &body, &axes)? {
             return Ok(y);
         }
+        let (jaxpr, numbers) = carrying(given, &body, Layout::Halves)?;
         let op = ReduceBy {
             dimensions: axes,
-            jaxpr: given.closed(&body)?,
+            jaxpr,
         };
-        bind_all(op, &[x, start].concat())
+        let operands = [with_numbers(&x, &numbers)?, start, numbers].concat();
+        Ok(without(bind_all(op, &operands)?, x.len()))
     }
 
     /// The largest or smallest element and its position, as JAX writes them.
@@ -221,11 +293,10 @@ impl<'m, 't> Lowering<'m, 't> {
                 return Ok(vec![apply(ReduceWindow { reducer, window }, &[x])?]);
             }
         }
-        let op = ReduceWindowBy {
-            jaxpr: given.closed(&body)?,
-            window,
-        };
-        bind_all(op, &[x, start].concat())
+        let (jaxpr, numbers) = carrying(given, &body, Layout::Halves)?;
+        let op = ReduceWindowBy { jaxpr, window };
+        let operands = [with_numbers(&x, &numbers)?, start, numbers].concat();
+        Ok(without(bind_all(op, &operands)?, x.len()))
     }
 
     pub(super) fn select_and_scatter(&mut self, given: &Given<'_, 'm, 't>) -> Result<Vec<Array>> {
@@ -298,15 +369,22 @@ impl<'m, 't> Lowering<'m, 't> {
             y.ok()?;
             return Ok(vec![y]);
         }
+        let dimension_numbers = numbers;
+        let (update_jaxpr, numbers) = carrying(given, &body, Layout::Halves)?;
         let op = ScatterBy {
-            dimension_numbers: numbers,
+            dimension_numbers,
             indices_are_sorted: given.flag("indices_are_sorted", false),
             mode: GatherScatterMode::FillOrDrop,
             unique_indices: given.flag("unique_indices", false),
-            update_jaxpr: given.closed(&body)?,
+            update_jaxpr,
         };
-        let operands = [&x[..], &[indices], &updates[..]].concat();
-        bind_all(op, &operands)
+        let operands = [
+            with_numbers(&x, &numbers)?,
+            vec![indices],
+            with_numbers(&updates, &numbers)?,
+        ]
+        .concat();
+        Ok(without(bind_all(op, &operands)?, n))
     }
 }
 

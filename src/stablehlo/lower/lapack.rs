@@ -4,6 +4,7 @@ use super::{Attr, apply, given::Given};
 use crate::{
     array::{Array, Dims},
     error::Result,
+    numpy::{tril, triu},
     trace::{
         bind_all,
         op::{Factor, Linalg, TriangularSolve},
@@ -23,9 +24,12 @@ impl Given<'_, '_, '_> {
         let first = || self.x.first().ok_or_else(|| self.wrong("it takes arrays"));
         Ok(Some(match routine {
             "potrf" => {
-                let l = self.cholesky(first()?, self.letter("uplo") == Some('L'))?;
+                let (a, lower) = (first()?, self.letter("uplo") == Some('L'));
+                let l = self.cholesky(a, lower)?;
                 let info = self.info(&l, 1)?;
-                vec![l, info]
+                // LAPACK leaves the other triangle as it is.
+                let rest = if lower { triu(a, 1) } else { tril(a, -1) };
+                vec![l + rest, info]
             }
             "trsm" => {
                 let [a, b] = self.operands()?;

@@ -5,7 +5,8 @@ use crate::{
     array::{Array, Dims},
     error::Result,
     trace::op::{
-        ConvDimensionNumbers, ConvGeneralDilated, DotGeneral, Linalg, Rev, TriangularSolve,
+        ContractPrecision, ConvDimensionNumbers, ConvGeneralDilated, DotGeneral, Linalg, Precision,
+        Rev, TriangularSolve,
     },
 };
 
@@ -20,6 +21,7 @@ impl<'t> Given<'_, '_, 't> {
                     rhs_contract: Dims::from_elem(0, 1),
                     lhs_batch: Dims::new(),
                     rhs_batch: Dims::new(),
+                    precision: self.precision(),
                     preferred_element_type: Some(self.out(0)?.dtype),
                 };
                 apply(op, &[x, y])?
@@ -46,6 +48,16 @@ impl<'t> Given<'_, '_, 't> {
         Ok(Some(vec![y]))
     }
 
+    /// What is asked for. That anything will do is not worth saying, and an algorithm is what a device does at least.
+    fn precision(&self) -> Option<ContractPrecision> {
+        let Some(Attr::List(items)) = self.attr(&["precision", "precision_config"]) else {
+            return None;
+        };
+        let words: Vec<&str> = items.iter().filter_map(Attr::word).collect();
+        let anything = ContractPrecision::from(Precision::Default);
+        ContractPrecision::from_words(&words).filter(|p| *p != anything)
+    }
+
     fn dot_general(&self) -> Result<Array> {
         let [x, y] = self.operands()?;
         let numbers = self.attr(&["dot_dimension_numbers"]);
@@ -60,6 +72,7 @@ impl<'t> Given<'_, '_, 't> {
             rhs_contract: pair("contracting_dims", "rhs", "rhs_contracting_dimensions")?,
             lhs_batch: pair("batching_dims", "lhs", "lhs_batching_dimensions")?,
             rhs_batch: pair("batching_dims", "rhs", "rhs_batching_dimensions")?,
+            precision: self.precision(),
             preferred_element_type: Some(self.out(0)?.dtype),
         };
         apply(op, &[x, y])
@@ -175,6 +188,7 @@ impl<'t> Given<'_, '_, 't> {
                 .iter()
                 .map(|(a, b)| (*a as isize, *b as isize))
                 .collect(),
+            precision: self.precision(),
             preferred_element_type: Some(self.out(0)?.dtype),
             rhs_dilation: each("rhs_dilate", "rhs_dilation")?,
             window_strides: each("stride", "window_strides")?,

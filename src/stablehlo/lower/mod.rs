@@ -473,6 +473,28 @@ impl<'m, 't> Lowering<'m, 't> {
         }
     }
 
+    /// What an operation of this name expects; how close, if it does not say. `None` if it expects nothing.
+    fn expectation(op: &Operation<'t>, name: &str, ulp: u64, tolerance: f64) -> Option<Expect> {
+        let number = |name: &str, default: u64| {
+            let given = op.attr(name).and_then(Attr::int);
+            given.and_then(|n| u64::try_from(n).ok()).unwrap_or(default)
+        };
+        Some(match name {
+            "check.expect_eq" | "check.expect_eq_const" => Expect::Equal,
+            "check.expect_close" => Expect::Close {
+                min_ulp: number("min_ulp_difference", 0),
+                max_ulp: number("max_ulp_difference", ulp),
+            },
+            "check.expect_almost_eq" | "check.expect_almost_eq_const" => {
+                let given = op.attr("tolerance").and_then(Attr::float);
+                Expect::AlmostEqual {
+                    tolerance: given.unwrap_or(tolerance),
+                }
+            }
+            _ => return None,
+        })
+    }
+
     /// A constant: a literal, a broadcast literal, or an array.
     fn constant(&self, d: &Dense) -> Result<Array> {
         let x = Array::from_buffer(Ok(d.elements.clone()));
@@ -557,25 +579,13 @@ impl<'m, 't> Lowering<'m, 't> {
             "stablehlo.after_all" | "stablehlo.create_token" => vec![Value::Token],
             "stablehlo.custom_call" => {
                 let target = symbol("call_target_name")?;
-                match (target, x) {
-                    ("check.expect_eq", [Value::Array(a), Value::Array(b)]) => {
-                        self.expect(op, Expect::Equal, a, b);
-                        vec![]
-                    }
-                    ("check.expect_close", [Value::Array(a), Value::Array(b)]) => {
-                        let expect = Expect::Close {
-                            min_ulp: 0,
-                            max_ulp: 3,
-                        };
-                        self.expect(op, expect, a, b);
-                        vec![]
-                    }
-                    ("check.expect_almost_eq", [Value::Array(a), Value::Array(b)]) => {
-                        self.expect(op, Expect::AlmostEqual { tolerance: 1e-3 }, a, b);
-                        vec![]
-                    }
-                    _ => return Ok(None),
-                }
+                let ([Value::Array(a), Value::Array(b)], Some(expect)) =
+                    (x, Self::expectation(op, target, 3, 1e-3))
+                else {
+                    return Ok(None);
+                };
+                self.expect(op, expect, a, b);
+                vec![]
             }
             name if name.starts_with("check.") => {
                 let actual = match x.first() {
@@ -587,23 +597,8 @@ impl<'m, 't> Lowering<'m, 't> {
                     (None, Some(Attr::Dense(d))) => self.constant(d)?,
                     _ => return Err(Error::format(format!("`{name}` without what is expected"))),
                 };
-                let number = |name: &str, default: u64| {
-                    let given = op.attr(name).and_then(Attr::int);
-                    given.and_then(|n| u64::try_from(n).ok()).unwrap_or(default)
-                };
-                let expect = match name {
-                    "check.expect_eq" | "check.expect_eq_const" => Expect::Equal,
-                    "check.expect_close" => Expect::Close {
-                        min_ulp: number("min_ulp_difference", 0),
-                        max_ulp: number("max_ulp_difference", 1),
-                    },
-                    "check.expect_almost_eq" | "check.expect_almost_eq_const" => {
-                        let given = op.attr("tolerance").and_then(Attr::float);
-                        Expect::AlmostEqual {
-                            tolerance: given.unwrap_or(1e-4),
-                        }
-                    }
-                    _ => return Ok(None),
+                let Some(expect) = Self::expectation(op, name, 1, 1e-4) else {
+                    return Ok(None);
                 };
                 self.expect(op, expect, &actual, &expected);
                 vec![]

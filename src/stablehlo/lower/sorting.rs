@@ -1,6 +1,13 @@
 //! Sorting by a comparator.
 
-use super::{Lowering, apply, control::scalars, elementwise::number, given::Given, meaning::alike};
+use super::{
+    Lowering, apply,
+    bodies::{Layout, carrying, with_numbers},
+    control::scalars,
+    elementwise::number,
+    given::Given,
+    meaning::alike,
+};
 use crate::{
     array::{Array, Aval, DType, Dims},
     error::Result,
@@ -124,12 +131,15 @@ impl<'m, 't> Lowering<'m, 't> {
                 }
             }
         }
+        let (comparator, numbers) = carrying(given, &body, Layout::Pairs)?;
         let op = SortBy {
-            comparator: given.closed(&body)?,
+            comparator,
             dimension,
             is_stable,
         };
-        bind_all(op, given.x)
+        let mut y = bind_all(op, &with_numbers(given.x, &numbers)?)?;
+        y.truncate(given.x.len());
+        Ok(y)
     }
 }
 

@@ -1,9 +1,9 @@
 //! Contraction: `dot_general`.
 
 use super::{
-    Arg, Avals, Axes, BatchAxis, Batched, Inner, Jvp, Labels, Param, Params, Prim, Primitive,
-    Tangent, add_tangents, batch_to_front, check_axes, cotangent, inverse, not_linear, one,
-    operands, remaining, shifted, tuple_text,
+    Arg, Avals, Axes, BatchAxis, Batched, ContractPrecision, Inner, Jvp, Labels, Param, Params,
+    Prim, Primitive, Tangent, add_tangents, batch_to_front, check_axes, cotangent, inverse,
+    not_linear, one, operands, remaining, shifted, tuple_text,
 };
 use crate::{
     array::{Array, Aval, DType, Dims, IntoDims},
@@ -26,6 +26,8 @@ pub struct DotGeneral {
     pub lhs_batch: Dims,
     /// The axes of the right operand that they are paired with.
     pub rhs_batch: Dims,
+    /// What it is asked to be accurate to.
+    pub precision: Option<ContractPrecision>,
     /// The element type of the result, where it is not that of the operands.
     pub preferred_element_type: Option<DType>,
 }
@@ -41,7 +43,15 @@ impl DotGeneral {
             rhs_contract: contract.1.into_dims(),
             lhs_batch: batch.0.into_dims(),
             rhs_batch: batch.1.into_dims(),
-            preferred_element_type: None,
+            ..DotGeneral::default()
+        }
+    }
+
+    /// The same, asked to be so accurate.
+    pub fn precision(self, precision: impl Into<ContractPrecision>) -> Self {
+        DotGeneral {
+            precision: Some(precision.into()),
+            ..self
         }
     }
 
@@ -76,6 +86,7 @@ impl DotGeneral {
             rhs_contract: other_rest,
             lhs_batch: (0..nb).collect(),
             rhs_batch: other_batch.clone(),
+            precision: self.precision,
             preferred_element_type: self.preferred_element_type,
         };
         let g = bind(product, &[ct, other]);
@@ -121,6 +132,7 @@ impl Primitive for DotGeneral {
             )),
         )];
         // What is not asked for is not printed.
+        params.extend(self.precision.map(|p| ("precision", Param::text(p))));
         params.extend(
             self.preferred_element_type
                 .map(|d| ("preferred_element_type", Param::text(d.name()))),

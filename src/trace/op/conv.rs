@@ -1,8 +1,9 @@
 //! Convolution: `conv_general_dilated`.
 
 use super::{
-    Arg, Avals, Axes, BatchAxis, Batched, Inner, Jvp, Param, Params, Prim, Primitive, Tangent,
-    add_tangents, batch_to_front, check_axes, cotangent, not_linear, one, operands, tuple_text,
+    Arg, Avals, Axes, BatchAxis, Batched, ContractPrecision, Inner, Jvp, Param, Params, Prim,
+    Primitive, Tangent, add_tangents, batch_to_front, check_axes, cotangent, not_linear, one,
+    operands, tuple_text,
 };
 use crate::{
     array::{Array, Aval, DType, Dims},
@@ -127,6 +128,8 @@ pub struct ConvGeneralDilated {
     pub lhs_dilation: Dims,
     /// What is added around the left operand, along each spatial axis.
     pub padding: Padding,
+    /// What it is asked to be accurate to.
+    pub precision: Option<ContractPrecision>,
     /// The element type of the result, where it is not that of the operands.
     pub preferred_element_type: Option<DType>,
     /// The distance between neighbours of the kernel.
@@ -397,7 +400,10 @@ impl Primitive for ConvGeneralDilated {
             ("lhs_dilation", Param::tuple(&self.lhs_dilation)),
             ("out_sharding", Param::text("None")),
             ("padding", Param::text(padding_text(&self.padding))),
-            ("precision", Param::text("None")),
+            (
+                "precision",
+                self.precision.map_or(Param::text("None"), Param::text),
+            ),
             ("preferred_element_type", Param::text(preferred)),
             ("rhs_dilation", Param::tuple(&self.rhs_dilation)),
             ("window_strides", Param::tuple(&self.window_strides)),

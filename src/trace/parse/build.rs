@@ -4,9 +4,12 @@ use super::value::{Value, misfit};
 use crate::{
     array::{Aval, DType, Dims, Scalar},
     error::{Error, Result},
-    trace::{Program, op::*},
+    trace::{Jaxpr, Program, op::*},
 };
-use std::sync::Arc;
+use std::{
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
 
 /// An equation whose primitive is asked for.
 pub(super) struct Build<'a, 't> {
@@ -54,6 +57,27 @@ impl<'t> Build<'_, 't> {
         }
     }
 
+    fn precision(&self) -> Result<Option<ContractPrecision>> {
+        let Some(v) = self.get("precision").filter(|v| !v.is_none()) else {
+            return Ok(None);
+        };
+        let words = match v {
+            Value::Word(w) => vec![*w],
+            Value::List(all) => all
+                .iter()
+                .filter_map(|v| match v {
+                    Value::Word(w) => Some(*w),
+                    _ => None,
+                })
+                .collect(),
+            _ => vec![],
+        };
+        let found = ContractPrecision::from_words(&words);
+        found
+            .map(Some)
+            .ok_or_else(|| misfit(self.name, "precision"))
+    }
+
     fn float(&self, key: &str) -> Result<f64> {
         self.with(key, |v| match v {
             Value::Number(x) => x.as_f64(),
@@ -66,6 +90,14 @@ impl<'t> Build<'_, 't> {
             Value::Word(w) => Some(Arc::from(*w)),
             _ => None,
         })
+    }
+
+    /// How many operands are arrays that a function captured; JAX does not write that there are none.
+    fn captured(&self) -> Result<usize> {
+        match self.get("num_consts") {
+            None => Ok(0),
+            Some(_) => self.number("num_consts"),
+        }
     }
 
     fn program(&self, key: &str) -> Result<Program> {
@@ -313,6 +345,7 @@ impl<'t> Build<'_, 't> {
                     rhs_contract: part(0, 1)?,
                     lhs_batch: part(1, 0)?,
                     rhs_batch: part(1, 1)?,
+                    precision: self.precision()?,
                     preferred_element_type: self.optional_dtype("preferred_element_type")?,
                 }
                 .into()
@@ -442,6 +475,7 @@ impl<'t> Build<'_, 't> {
                     feature_group_count: self.number("feature_group_count")?,
                     lhs_dilation: self.dims("lhs_dilation")?,
                     padding: self.padding()?,
+                    precision: self.precision()?,
                     preferred_element_type: self.optional_dtype("preferred_element_type")?,
                     rhs_dilation: self.dims("rhs_dilation")?,
                     window_strides: self.dims("window_strides")?,
@@ -638,15 +672,67 @@ impl<'t> Build<'_, 't> {
                 }
                 .into()
             }
-            "custom_jvp_call"
-            | "custom_vjp_call"
-            | "custom_lin"
-            | "custom_linear_solve"
-            | "component" => {
-                return Err(Error::unsupported(format!(
-                    "the text of `{}` does not hold all of what it does",
-                    self.name
-                )));
+            "component" => {
+                let what = self.text("value")?;
+                // What is described alike is the same value.
+                let mut hasher = std::hash::DefaultHasher::new();
+                what.hash(&mut hasher);
+                Component {
+                    value: hasher.finish(),
+                    field: self.with("field", |v| match v {
+                        Value::Word("definition") => Some(None),
+                        v => u32::try_from(v.int()?).ok().map(Some),
+                    })?,
+                    allow_materialise: false,
+                    what,
+                }
+                .into()
+            }
+            // The text has the names of the rules alone.
+            "custom_jvp_call" => CustomJvp {
+                name: self.text("name")?,
+                call_jaxpr: self.program("call_jaxpr")?,
+                jvp: self.text("jvp")?,
+                rule: Jaxpr::default().into(),
+                num_consts: self.captured()?,
+            }
+            .into(),
+            "custom_vjp_call" => CustomVjp {
+                name: self.text("name")?,
+                call_jaxpr: self.program("call_jaxpr")?,
+                fwd_name: self.text("fwd")?,
+                fwd: Jaxpr::default().into(),
+                bwd_name: self.text("bwd")?,
+                bwd: Jaxpr::default().into(),
+                num_consts: self.captured()?,
+            }
+            .into(),
+            "custom_lin" => CustomLinear {
+                name: self.text("bwd")?,
+                bwd: Jaxpr::default().into(),
+                num_res: self.number("num_res")?,
+                out_avals: self.results.iter().map(|a| (*a).clone()).collect(),
+            }
+            .into(),
+            "custom_linear_solve" => {
+                let part = |name: &str| -> Result<Option<Captured>> {
+                    let jaxpr = self.with("jaxprs", |v| match v.field(name)? {
+                        Value::Program(p) => Some(Some(p.clone())),
+                        v => v.is_none().then_some(None),
+                    })?;
+                    let num_consts = self.with("const_lengths", |v| {
+                        usize::try_from(v.field(name)?.int()?).ok()
+                    })?;
+                    Ok(jaxpr.map(|jaxpr| Captured { jaxpr, num_consts }))
+                };
+                let needed = |name: &str| part(name)?.ok_or_else(|| misfit(self.name, "jaxprs"));
+                CustomLinearSolve {
+                    matvec: needed("matvec")?,
+                    vecmat: part("vecmat")?,
+                    solve: needed("solve")?,
+                    transpose_solve: part("transpose_solve")?,
+                }
+                .into()
             }
             other => return Err(Error::format(format!("there is no primitive `{other}`"))),
         })

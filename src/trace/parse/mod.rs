@@ -3,7 +3,7 @@
 mod build;
 mod value;
 
-use super::{Atom, Atoms, Eqn, Jaxpr, Literal, Var, Vars};
+use super::{Atom, Atoms, Eqn, Jaxpr, Literal, Program, Var, Vars};
 use crate::{
     array::{Array, Aval, Buffer, DType, Dims, Scalar},
     error::{Error, ErrorKind, Result},
@@ -19,7 +19,8 @@ const DEPTH: usize = 64;
 /// From the text that a program prints, or that `jax.make_jaxpr` prints.
 ///
 /// An error names line and column. The text does not hold everything: of the arrays that a program captures it has the types alone
-/// (to run such a program is an error that says so), and programs with rules in Rust (`custom_vjp_call`) are refused.
+/// (to run such a program is an error that says so), and of functions that bring their own derivatives (`custom_vjp_call`) what they
+/// compute (to differentiate them is one).
 ///
 /// ```
 /// use quaxide::prelude::*;
@@ -42,8 +43,9 @@ impl Jaxpr {
             source: Source { name, text },
             at: 0,
             depth: 0,
+            named: HashMap::new(),
         };
-        let j = reader.program()?;
+        let j = reader.bound()?;
         reader.space();
         if reader.at < text.len() {
             return Err(reader.wrong("the text goes on behind the program"));
@@ -57,6 +59,15 @@ pub(super) struct Reader<'t> {
     pub(super) source: Source<'t>,
     at: usize,
     depth: usize,
+    /// Programs that have names, as `let f = { lambda … } in` gives them.
+    named: HashMap<&'t str, Named>,
+}
+
+/// A program that has a name: where it stands, and what it is once it has been read.
+#[derive(Clone)]
+struct Named {
+    at: usize,
+    program: Option<Program>,
 }
 
 /// Names of variables in a program, and their types.
@@ -143,6 +154,64 @@ impl<'t> Reader<'t> {
             }
         }
         Ok(Aval::new(shape, dtype))
+    }
+
+    /// A program behind names for programs: `let f = { lambda … } in { lambda … }`. One may use another that stands behind it.
+    pub(super) fn bound(&mut self) -> Result<Jaxpr> {
+        let outer = self.named.clone();
+        loop {
+            let start = self.at;
+            if self.word() != "let" {
+                self.at = start;
+                break;
+            }
+            self.space();
+            let name = self.run(|c| !c.is_whitespace() && c != '=');
+            self.expect("=")?;
+            self.space();
+            let at = self.at;
+            self.pass_braces()?;
+            self.expect("in")?;
+            self.named.insert(name, Named { at, program: None });
+        }
+        let j = self.program()?;
+        self.named = outer;
+        Ok(j)
+    }
+
+    /// Go behind what stands in braces.
+    fn pass_braces(&mut self) -> Result<()> {
+        let mut open = 0usize;
+        for (i, c) in self.rest().char_indices() {
+            match c {
+                '{' => open += 1,
+                '}' if open > 1 => open -= 1,
+                '}' if open == 1 => {
+                    self.at += i + 1;
+                    return Ok(());
+                }
+                _ if open == 0 => break,
+                _ => {}
+            }
+        }
+        Err(self.wrong("a program in braces is expected"))
+    }
+
+    /// The program of a name, if it has one.
+    pub(super) fn named(&mut self, name: &str) -> Result<Option<Program>> {
+        let Some(found) = self.named.get(name).cloned() else {
+            return Ok(None);
+        };
+        if let Some(program) = found.program {
+            return Ok(Some(program));
+        }
+        let back = std::mem::replace(&mut self.at, found.at);
+        let program: Program = self.program()?.into();
+        self.at = back;
+        if let Some(slot) = self.named.get_mut(name) {
+            slot.program = Some(program.clone());
+        }
+        Ok(Some(program))
     }
 
     /// `{ lambda a:f32[3]; b:f32[2]. let … in (c,) }`

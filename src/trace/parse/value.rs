@@ -108,15 +108,38 @@ impl<'t> Reader<'t> {
         if matches!(key, "name" | "jvp" | "fwd" | "bwd") {
             return Ok(Value::Word(self.run(|c| !c.is_whitespace() && c != ']')));
         }
-        self.any()
+        let value = self.any()?;
+        if key.ends_with("jaxpr") || matches!(key, "jaxprs" | "branches" | "comparator") {
+            return self.resolved(value);
+        }
+        Ok(value)
+    }
+
+    /// With programs in the place of their names.
+    fn resolved(&mut self, value: Value<'t>) -> Result<Value<'t>> {
+        Ok(match value {
+            Value::Word(name) => match self.named(name)? {
+                Some(program) => Value::Program(program),
+                None => Value::Word(name),
+            },
+            Value::List(all) => {
+                let each = all.into_iter().map(|v| self.resolved(v));
+                Value::List(each.collect::<Result<_>>()?)
+            }
+            Value::Call(all) => {
+                let each = all.into_iter().map(|(k, v)| Ok((k, self.resolved(v)?)));
+                Value::Call(each.collect::<Result<_>>()?)
+            }
+            other => other,
+        })
     }
 
     fn any(&mut self) -> Result<Value<'t>> {
         self.deeper()?;
         self.space();
         let rest = self.rest();
-        let value = if rest.starts_with('{') {
-            Value::Program(self.program()?.into())
+        let value = if rest.starts_with('{') || rest.starts_with("let ") {
+            Value::Program(self.bound()?.into())
         } else if rest.starts_with(['(', '[']) {
             self.list()?
         } else if rest.starts_with('\'') {
@@ -157,7 +180,8 @@ impl<'t> Reader<'t> {
         let mut all = vec![];
         while !self.take(close) {
             let item = self.any()?;
-            let program = matches!(item, Value::Program(_));
+            // Programs stand with spaces between them, and so do their names.
+            let program = matches!(item, Value::Program(_) | Value::Word(_));
             all.push(item);
             self.space();
             if !self.take(",") && !program && !self.rest().starts_with(close) {

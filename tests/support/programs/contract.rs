@@ -183,6 +183,7 @@ fn convolution(g: &mut Grow<'_>) -> Option<()> {
         padding: (2..n)
             .map(|_| (g.r.below(4) as isize - 1, g.r.below(3) as isize))
             .collect(),
+        precision: None,
         preferred_element_type: None,
         rhs_dilation: some(g).into(),
         window_strides: some(g).into(),

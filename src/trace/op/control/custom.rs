@@ -64,6 +64,24 @@ fn tangents(name: &str, consts: usize, x: &[Array], t: &[Tangent]) -> Result<Vec
     Ok(all)
 }
 
+/// A program that stands for a rule that nobody knows: it gives nothing. Programs that were read from their text have such rules.
+fn is_unknown(rule: &Program, call: &Program) -> bool {
+    rule.outs().is_empty() && !call.outs().is_empty()
+}
+
+/// The refusal to differentiate a function whose rule is not known.
+fn no_rule(name: &str) -> Error {
+    Error::unsupported(format!(
+        "`{name}` brings its own derivative, which is a function that the text of a program does not hold"
+    ))
+    .note("the program runs, and is batched; it is differentiated where it was traced")
+}
+
+/// The parameter that says how many operands are captured; JAX leaves it out where there are none.
+fn captured(n: usize) -> Option<(&'static str, Param)> {
+    (n > 0).then(|| ("num_consts", Param::text(n)))
+}
+
 impl CustomJvp {
     fn around(&self, call: Program, rule: Program) -> Op {
         CustomJvp {
@@ -75,18 +93,34 @@ impl CustomJvp {
     }
 }
 
+impl CustomJvp {
+    /// Was it read from a text, which has no rule?
+    pub(crate) fn rule_is_unknown(&self) -> bool {
+        is_unknown(&self.rule, &self.call_jaxpr)
+    }
+}
+
+impl CustomVjp {
+    /// Was it read from a text, which has no rule?
+    pub(crate) fn rule_is_unknown(&self) -> bool {
+        is_unknown(&self.fwd, &self.call_jaxpr)
+    }
+}
+
 impl Primitive for CustomJvp {
     fn name(&self) -> &'static str {
         "custom_jvp_call"
     }
 
     fn params(&self) -> Params {
-        vec![
+        let mut all = vec![
             ("name", Param::text(&self.name)),
             ("call_jaxpr", Param::Program(self.call_jaxpr.clone())),
             ("jvp", Param::text(&self.jvp)),
-            ("symbolic_zeros", Param::bool(false)),
-        ]
+        ];
+        all.extend(captured(self.num_consts));
+        all.push(("symbolic_zeros", Param::bool(false)));
+        all
     }
 
     fn infer(&self, x: &[&Aval]) -> Result<Avals> {
@@ -95,6 +129,9 @@ impl Primitive for CustomJvp {
     }
 
     fn jvp(&self, x: &[Array], t: &[Tangent]) -> Result<Jvp> {
+        if self.rule_is_unknown() {
+            return Err(no_rule(&self.name));
+        }
         let mut args = x.to_vec();
         args.extend(tangents(&self.name, self.num_consts, x, t)?);
         let mut results = self.rule.eval(&args)?;
@@ -112,6 +149,11 @@ impl Primitive for CustomJvp {
     }
 
     fn batch(&self, x: &[Array], d: &[Option<usize>], axis: &BatchAxis) -> Result<Batched> {
+        if self.rule_is_unknown() {
+            let (call, dims) = batch::batch(&self.call_jaxpr, d, axis, None)?;
+            let op = self.around(call.into(), self.rule.clone());
+            return Ok((bind_all(op, x)?, dims));
+        }
         let avals: Vec<Aval> = self.call_jaxpr.in_avals().cloned().collect();
         let c = self.num_consts.min(avals.len());
         let of_tangents = pick(
@@ -197,13 +239,15 @@ impl Primitive for CustomVjp {
     }
 
     fn params(&self) -> Params {
-        vec![
+        let mut all = vec![
             ("name", Param::text(&self.name)),
             ("bwd", Param::text(&self.bwd_name)),
             ("call_jaxpr", Param::Program(self.call_jaxpr.clone())),
             ("fwd", Param::text(&self.fwd_name)),
-            ("symbolic_zeros", Param::bool(false)),
-        ]
+        ];
+        all.extend(captured(self.num_consts));
+        all.push(("symbolic_zeros", Param::bool(false)));
+        all
     }
 
     fn infer(&self, x: &[&Aval]) -> Result<Avals> {
@@ -212,6 +256,9 @@ impl Primitive for CustomVjp {
     }
 
     fn jvp(&self, x: &[Array], t: &[Tangent]) -> Result<Jvp> {
+        if self.rule_is_unknown() {
+            return Err(no_rule(&self.name));
+        }
         let tangents = tangents(&self.name, self.num_consts, x, t)?;
         let outs = self.call_jaxpr.out_avals();
         let mut results = self.fwd.eval(x)?;
@@ -239,6 +286,14 @@ impl Primitive for CustomVjp {
     }
 
     fn batch(&self, x: &[Array], d: &[Option<usize>], axis: &BatchAxis) -> Result<Batched> {
+        if self.rule_is_unknown() {
+            let (call, dims) = batch::batch(&self.call_jaxpr, d, axis, None)?;
+            let op = CustomVjp {
+                call_jaxpr: call.into(),
+                ..self.clone()
+            };
+            return Ok((bind_all(op, x)?, dims));
+        }
         let avals: Vec<Aval> = self.call_jaxpr.in_avals().cloned().collect();
         let c = self.num_consts.min(avals.len());
         let of_args = pick(
@@ -361,6 +416,9 @@ impl Primitive for CustomLinear {
 
     fn transpose(&self, ct: &[Tangent], x: &[Arg]) -> Result<Vec<Tangent>> {
         let (residuals, linear) = x.split_at(self.num_res.min(x.len()));
+        if self.bwd.outs().is_empty() && !linear.is_empty() {
+            return Err(no_rule(&self.name));
+        }
         let mut args = vec![];
         for a in residuals {
             match a {

@@ -46,7 +46,7 @@ fn avals_of(operands: &[Arg]) -> Result<Vec<Aval>> {
     operands.iter().map(Arg::aval).collect()
 }
 
-fn one_program(name: &str, programs: Vec<Program>) -> Result<Program> {
+pub(crate) fn one_program(name: &str, programs: Vec<Program>) -> Result<Program> {
     match <[Program; 1]>::try_from(programs) {
         Ok([p]) => Ok(p),
         Err(_) => Err(Error::internal(format!("`{name}` holds one program"))),

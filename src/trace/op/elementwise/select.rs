@@ -310,7 +310,7 @@ identity!(
             "field",
             Param::text(c.field.map_or("definition".into(), |f| f.to_string()))
         ),
-        ("value", Param::text(&c.what)),
+        ("value", Param::text(format!("'{}'", c.what))),
     ],
     |_, t| Some(t.clone())
 );
