@@ -189,6 +189,75 @@ fn show_and_grad_print_programs() {
     assert!(text(&quaxide(&["completions", "bash"]).stdout).contains("complete -o filenames"));
 }
 
+/// What a script reads is JSON, and wrong use has a status of its own.
+#[test]
+fn scripts_read_json() {
+    let f = Folder::new("json");
+    let program = f.file(
+        "two.mlir",
+        "func.func @main(%x: tensor<2xf32>) -> (tensor<2xf32>, tensor<2xi1>, tensor<2xcomplex<f32>>) {
+          %0 = stablehlo.sqrt %x : tensor<2xf32>
+          %1 = stablehlo.compare GT, %x, %0, FLOAT : (tensor<2xf32>, tensor<2xf32>) -> tensor<2xi1>
+          %2 = stablehlo.complex %x, %0 : tensor<2xcomplex<f32>>
+          return %0, %1, %2 : tensor<2xf32>, tensor<2xi1>, tensor<2xcomplex<f32>>
+        }",
+    );
+    let x = f.path("x.npy");
+    io::save_npy(&x, &Array::from([4f32, -1.])).unwrap();
+    let input = format!("x={x}");
+    let done = quaxide(&["run", &program, "--input", &input, "--json"]);
+    assert_eq!(
+        text(&done.stdout),
+        "{\"name\":\"result[0]\",\"dtype\":\"float32\",\"shape\":[2],\"elements\":[2.0,\"NaN\"]}\n\
+         {\"name\":\"result[1]\",\"dtype\":\"bool\",\"shape\":[2],\"elements\":[true,false]}\n\
+         {\"name\":\"result[2]\",\"dtype\":\"complex64\",\"shape\":[2],\"elements\":[[4.0,2.0],[-1.0,\"NaN\"]]}\n",
+        "{}",
+        text(&done.stderr)
+    );
+    let shown = text(&quaxide(&["show", &program, "--format", "json"]).stdout);
+    for part in [
+        "\"inputs\":[{\"name\":\"v0\",\"dtype\":\"float32\",\"shape\":[2]}]",
+        "{\"primitive\":\"sqrt\",\"params\":{",
+        "\"results\":[{\"name\":",
+    ] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    let both = ["run", &program, "--json", "--out", "y.npy"];
+    assert_eq!(quaxide(&both).status.code(), Some(2));
+    for wrong in [
+        &["frobnicate"][..],
+        &["check"],
+        &["show"],
+        &["run", "--interp", "quick", "x"],
+    ] {
+        assert_eq!(quaxide(wrong).status.code(), Some(2), "{wrong:?}");
+    }
+    for missing in [
+        &["show", "nothing.mlir"][..],
+        &["grad", "nothing.mlir"],
+        &["inspect", "nothing.safetensors"],
+    ] {
+        let done = quaxide(missing);
+        assert_eq!(done.status.code(), Some(1), "{missing:?}");
+        assert!(text(&done.stderr).starts_with("quaxide: "), "{missing:?}");
+    }
+    for command in [
+        "run",
+        "show",
+        "grad",
+        "check",
+        "inspect",
+        "calibrate",
+        "completions",
+    ] {
+        let help = text(&quaxide(&[command, "--help"]).stdout);
+        assert!(
+            help.contains("Example") && help.contains("quaxide "),
+            "{command}: {help}"
+        );
+    }
+}
+
 #[test]
 fn a_reader_that_stops_is_no_error() {
     let f = Folder::new("pipe");

@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, path::Path};
 
 /// Low-rank updates of inputs.
 pub(crate) struct Lora<'a> {
-    pub(crate) pattern: &'a str,
+    pub(crate) patterns: &'a [String],
     pub(crate) rank: usize,
     pub(crate) adapter: Option<&'a Path>,
 }
@@ -121,7 +121,8 @@ pub(crate) fn adapt(program: &Program, x: &mut [Array], lora: &Lora<'_>) -> Resu
     };
     let (mut count, mut key) = (0, random::key(0));
     for (name, x) in program.inputs.iter().zip(x) {
-        if !fits(lora.pattern, name) && !fits(lora.pattern, &dotted(name)) {
+        let fit = |p: &String| fits(p, name) || fits(p, &dotted(name));
+        if !lora.patterns.iter().any(fit) {
             continue;
         }
         let [next, own] = key.split();
@@ -149,7 +150,8 @@ pub(crate) fn adapt(program: &Program, x: &mut [Array], lora: &Lora<'_>) -> Resu
     }
     if count == 0 {
         return Err(
-            Error::argument(format!("no input fits `{}`", lora.pattern)).note(described(program))
+            Error::argument(format!("no input fits `{}`", lora.patterns.join("` or `")))
+                .note(described(program)),
         );
     }
     Ok(count)

@@ -5,6 +5,7 @@ mod check;
 mod completions;
 mod inputs;
 mod inspect;
+mod json;
 mod output;
 mod program;
 mod run;
@@ -42,6 +43,7 @@ enum Command {
     #[command(after_help = "Examples:\n  \
         quaxide run model.mlir --input x=x.npy --input \"params['w']=model.safetensors:w\"\n  \
         quaxide run model.mlir --input params.safetensors --input x=x.npy --out y.safetensors\n  \
+        quaxide run model.mlir --input params.safetensors --input x=x.npy --json\n  \
         quaxide run model.mlir --input params.safetensors --input x=x.npy \\\n      \
         --lora 'params*.kernel' --rank 8 --adapter adapter.safetensors\n\n\
         An input is named as the exporting program named it, as the text does (arg0), or by its number.\n\
@@ -60,10 +62,14 @@ enum Command {
         /// What runs it; with --lora it is rewritten and compiled.
         #[arg(long, value_enum, default_value_t = Way::Compiled)]
         interp: Way,
+        /// Print each result as one JSON object a line, with all its elements.
+        #[arg(long, conflicts_with = "out")]
+        json: bool,
     },
     /// Print a program, or draw it.
     #[command(after_help = "Examples:\n  \
         quaxide show model.mlir\n  \
+        quaxide show model.mlir --format json\n  \
         quaxide show model.mlir --format dot | dot -Tsvg > model.svg\n  \
         quaxide show model.mlir --stage rewritten --lora 'params*' --rank 8")]
     Show {
@@ -72,7 +78,7 @@ enum Command {
         /// As it is written, after the rules of values, or after equality saturation.
         #[arg(long, value_enum, default_value_t = StageArg::Traced)]
         stage: StageArg,
-        /// Text, a graph for Graphviz, or a page.
+        /// Text, a graph for Graphviz, a page, or JSON.
         #[arg(long, value_enum, default_value_t = FormatArg::Jaxpr)]
         format: FormatArg,
         #[command(flatten)]
@@ -86,7 +92,7 @@ enum Command {
         /// Differentiate the sum of all results.
         #[arg(long)]
         sum: bool,
-        /// Text, a graph for Graphviz, or a page.
+        /// Text, a graph for Graphviz, a page, or JSON.
         #[arg(long, value_enum, default_value_t = FormatArg::Jaxpr)]
         format: FormatArg,
     },
@@ -132,9 +138,9 @@ enum Command {
 
 #[derive(Args)]
 struct LoraArgs {
-    /// Inputs whose names fit become low-rank updates of themselves; `*` stands for any characters.
+    /// Inputs whose names fit become low-rank updates of themselves; `*` stands for any characters. May be given several times.
     #[arg(long, value_name = "PATTERN", requires = "rank")]
-    lora: Option<String>,
+    lora: Vec<String>,
     /// The rank of the updates.
     #[arg(long, requires = "lora")]
     rank: Option<usize>,
@@ -145,8 +151,11 @@ struct LoraArgs {
 
 impl LoraArgs {
     fn get(&self) -> Option<Lora<'_>> {
+        if self.lora.is_empty() {
+            return None;
+        }
         Some(Lora {
-            pattern: self.lora.as_deref()?,
+            patterns: &self.lora,
             rank: self.rank?,
             adapter: self.adapter.as_deref(),
         })
@@ -192,6 +201,7 @@ enum FormatArg {
     Jaxpr,
     Dot,
     Html,
+    Json,
 }
 
 impl From<FormatArg> for Format {
@@ -200,6 +210,7 @@ impl From<FormatArg> for Format {
             FormatArg::Jaxpr => Format::Jaxpr,
             FormatArg::Dot => Format::Dot,
             FormatArg::Html => Format::Html,
+            FormatArg::Json => Format::Json,
         }
     }
 }
@@ -217,14 +228,15 @@ fn run(cli: Cli, out: &mut Output) -> quaxide::Result<bool> {
             out: to,
             lora,
             interp,
-        } => run::run(
-            &file,
-            &inputs,
-            to.as_deref(),
-            lora.get().as_ref(),
-            interp.into(),
-            out,
-        )?,
+            json,
+        } => {
+            let to = match (to, json) {
+                (Some(file), _) => run::Form::File(file),
+                (None, true) => run::Form::Json,
+                (None, false) => run::Form::Text,
+            };
+            run::run(&file, &inputs, &to, lora.get().as_ref(), interp.into(), out)?
+        }
         Command::Show {
             file,
             stage,

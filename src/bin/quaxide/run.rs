@@ -2,17 +2,25 @@
 
 use crate::{
     inputs::{self, Lora},
+    json,
     output::Output,
     program::load,
 };
 use quaxide::{Array, Error, Result, interp, interp::Interpreter, io, quaxify};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// How results are given.
+pub(crate) enum Form {
+    Text,
+    Json,
+    File(PathBuf),
+}
 
 /// Run a program, and print or write what it gives.
 pub(crate) fn run(
     file: &Path,
     given: &[String],
-    to: Option<&Path>,
+    to: &Form,
     lora: Option<&Lora<'_>>,
     way: Interpreter,
     out: &mut Output,
@@ -27,11 +35,14 @@ pub(crate) fn run(
             quaxify(move |x: &Vec<Array>| jaxpr.eval(x))(&x)?
         }
     };
-    let Some(to) = to else {
-        for (name, y) in program.results.iter().zip(&results) {
-            out.line(&format!("{name}: {} = {y}", y.aval()?))?;
+    let named = || program.results.iter().zip(&results);
+    let to = match to {
+        Form::File(to) => to,
+        Form::Text => {
+            return named()
+                .try_for_each(|(name, y)| out.line(&format!("{name}: {} = {y}", y.aval()?)));
         }
-        return Ok(());
+        Form::Json => return named().try_for_each(|(name, y)| out.line(&json::array(name, y)?)),
     };
     if to.extension().is_some_and(|e| e == "npy") {
         return match &results[..] {

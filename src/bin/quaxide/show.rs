@@ -2,6 +2,7 @@
 
 use crate::{
     inputs::{self, Lora},
+    json,
     output::Output,
     program::{Program, load},
 };
@@ -25,6 +26,7 @@ pub(crate) enum Format {
     Jaxpr,
     Dot,
     Html,
+    Json,
 }
 
 /// Show a program; with `lora`, as it is on low-rank updates of its inputs.
@@ -114,6 +116,7 @@ fn write(j: &Jaxpr, format: Format, out: &mut Output) -> Result<()> {
         Format::Jaxpr => out.line(&j.to_string()),
         Format::Dot => dot(j, out),
         Format::Html => html(j, out),
+        Format::Json => out.line(&json::program(j)),
     }
 }
 
