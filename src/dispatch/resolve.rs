@@ -125,7 +125,7 @@ pub(crate) fn resolve(
     let recorder = context.recorder.as_ref().filter(|_| outermost);
     let mut considered = recorder.map(|_| vec![]);
     let (results, decision) = decide(t, &context, op, args, at, &mut considered)?;
-    if let Some(recorder) = recorder {
+    if let Some(recorder) = recorder.filter(|_| decision != Decision::Defined) {
         let considered = considered.unwrap_or_default();
         lock(recorder).equation(op, args, &results, at, (decision, considered))?;
     }
@@ -181,6 +181,32 @@ fn weigh(
     }
 }
 
+/// What a function that no rule answers is defined to be.
+fn defined(op: &Op, args: &[&Array], at: &'static Location<'static>) -> Option<Result<Results>> {
+    let Op::Custom(p) = op else {
+        return None;
+    };
+    let args: Vec<Array> = args.iter().map(|a| (*a).clone()).collect();
+    let results = trace::with_location(at, || p.define(&args))?;
+    Some(results.map(Results::from))
+}
+
+/// A primitive of plain arrays; a dispatching trace around this one may yet have an answer to a function.
+fn plain(
+    t: &Arc<Trace>,
+    op: &Op,
+    args: &[&Array],
+    at: &'static Location<'static>,
+) -> Result<(Results, Decision)> {
+    if let Op::Custom(_) = op
+        && !t.is_within_dispatch()
+        && let Some(results) = defined(op, args, at)
+    {
+        return Ok((results?, Decision::Defined));
+    }
+    Ok((t.record(op, args, at)?, Decision::Plain))
+}
+
 fn decide(
     t: &Arc<Trace>,
     context: &Context,
@@ -200,7 +226,7 @@ fn decide(
     }
     let zeros = args.iter().any(|x| x.is_symbolic_zero());
     if values.is_empty() && !zeros && context.rules.is_empty() {
-        return Ok((t.record(op, args, at)?, Decision::Plain));
+        return plain(t, op, args, at);
     }
     let untouched =
         |x: &&Array| x.as_dyn_value().is_some() && lock(&context.untouched).contains(&x.identity());
@@ -260,7 +286,10 @@ fn decide(
     }
     asked(considered, None);
     if values.is_empty() && !inside {
-        return Ok((t.record(op, args, at)?, Decision::Plain));
+        return plain(t, op, args, at);
+    }
+    if let Some(results) = defined(op, args, at) {
+        return Ok((results?, Decision::Defined));
     }
     let defaults: SmallVec<[&Arc<Rules>; 2]> =
         tables.iter().filter(|t| t.default.is_some()).collect();

@@ -152,6 +152,12 @@ impl Trace {
         self.context.as_ref()
     }
 
+    /// Does a trace around this one dispatch?
+    pub(crate) fn is_within_dispatch(&self) -> bool {
+        std::iter::successors(self.parent.as_ref(), |t| t.parent.as_ref())
+            .any(|t| t.context.is_some())
+    }
+
     fn encloses(&self, id: u64) -> bool {
         std::iter::successors(self.parent.as_ref(), |t| t.parent.as_ref()).any(|t| t.id == id)
     }

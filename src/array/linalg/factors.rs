@@ -1,9 +1,14 @@
 //! Eigenvalues of any matrix, reductions by reflections, tridiagonal systems.
 
+use super::function;
 use crate::{
     array::{Array, operators::attempt},
     error::{Error, Result},
-    trace::{bind_all, here, op::Factor, with_location},
+    trace::{
+        bind_all, here,
+        op::{Factor, answerable_one},
+        with_location,
+    },
 };
 
 /// The results of a [`Factor`], as many as are asked for.
@@ -36,11 +41,15 @@ pub fn eig(x: &Array) -> Result<[Array; 2]> {
 /// The eigenvalues of any square matrix, complex, in no particular order. They have a derivative where they are distinct.
 #[track_caller]
 pub fn eigvals(x: &Array) -> Array {
+    attempt(|| answerable_one(function::EigVals, &[x.ok()?.inexact()]))
+}
+
+pub(super) fn values_alone(x: &Array) -> Result<Array> {
     let none = Factor::Eig {
         left: false,
         right: false,
     };
-    attempt(|| factors(none, &[x]).map(|[w]| w))
+    factors(none, &[x]).map(|[w]| w)
 }
 
 /// The Schur form of a complex matrix: `t` upper triangular and `z` unitary with `x = z·t·zᴴ`.

@@ -4,6 +4,7 @@
 //! those with several return a `Result`. The work is done in double precision.
 
 mod factors;
+pub mod function;
 mod norms;
 mod solve;
 
@@ -18,8 +19,8 @@ use crate::{
     trace::{
         bind, bind_all, here,
         op::{
-            Linalg, Reduce, Reducer, TriangularSolve, adjoint, diagonal as diagonals, permuted,
-            solve_triangle, transposed,
+            Linalg, Reduce, Reducer, TriangularSolve, adjoint, answerable, answerable_one,
+            diagonal as diagonals, permuted, solve_triangle, transposed,
         },
         poison, with_location,
     },
@@ -48,11 +49,12 @@ fn symmetrised(x: &Array) -> Array {
 /// ```
 #[track_caller]
 pub fn cholesky(x: &Array) -> Array {
-    attempt(|| {
-        x.ok()?;
-        let x = symmetrised(&x.inexact());
-        Ok(tril(&bind(Linalg::Cholesky, &[&x]), 0))
-    })
+    attempt(|| answerable_one(function::Cholesky, &[x.ok()?.inexact()]))
+}
+
+fn lower_factor(x: &Array) -> Result<Array> {
+    let x = symmetrised(x);
+    tril(&bind(Linalg::Cholesky, &[&x]), 0).ok().cloned()
 }
 
 /// Solves `a·x = b` for a triangular `a`, of which only the triangle is read; see [`TriangularSolve`] for the other systems.
@@ -119,10 +121,15 @@ pub fn qr(x: &Array, full_matrices: bool) -> Result<[Array; 2]> {
 #[track_caller]
 pub fn eigh(x: &Array) -> Result<[Array; 2]> {
     with_location(here(), || {
-        let x = symmetrised(&x.ok()?.inexact());
-        let [v, w] = several(Linalg::Eigh { lower: true }, &x)?;
-        Ok([w, v])
+        answerable(function::Eigh, &[x.ok()?.inexact()])?
+            .try_into()
+            .map_err(|_| Error::internal("a decomposition lost a result"))
     })
+}
+
+fn hermitian(x: &Array) -> Result<[Array; 2]> {
+    let [v, w] = several(Linalg::Eigh { lower: true }, &symmetrised(x))?;
+    Ok([w, v])
 }
 
 /// The eigenvalues of a Hermitian matrix, ascending.
@@ -153,11 +160,15 @@ pub fn svd(x: &Array, full_matrices: bool) -> Result<[Array; 3]> {
 /// The singular values, descending.
 #[track_caller]
 pub fn svdvals(x: &Array) -> Array {
+    attempt(|| answerable_one(function::SvdVals, &[x.ok()?.inexact()]))
+}
+
+fn singular(x: &Array) -> Result<Array> {
     let op = Linalg::Svd {
         compute_uv: false,
         full_matrices: false,
     };
-    attempt(|| several::<1>(op, x).map(|[s]| s))
+    several::<1>(op, x).map(|[s]| s)
 }
 
 fn square(name: &str, x: &Array) -> Result<usize> {
@@ -184,49 +195,53 @@ pub fn solve(a: &Array, b: &Array) -> Array {
         a.ok()?;
         b.ok()?;
         let (a, b) = promoted(&a.inexact(), &b.inexact())?;
-        let n = square("solve", &a)?;
-        let (s, t) = (a.aval()?, b.aval()?);
-        let vector = t.ndim() == 1;
-        let b = if vector { b.expand_dims(-1) } else { b };
-        let rows = b.shape();
-        let rows = rows.len().checked_sub(2).and_then(|i| rows.get(i).copied());
-        if rows != Some(n) {
-            return Err(Error::shape(format!(
-                "solve: {s} does not fit a right side {t}"
-            )));
-        }
-        let lead = |x: &Array| -> Dims {
-            let shape = x.shape();
-            shape.iter().take(shape.len() - 2).copied().collect()
-        };
-        let Some(shared) = super::broadcast_shapes(&lead(&a), &lead(&b)) else {
-            return Err(Error::shape(format!(
-                "solve: the leading axes of {s} and {t} do not broadcast"
-            )));
-        };
-        let spread = |x: &Array| {
-            let mut shape = shared.clone();
-            shape.extend(x.shape().iter().skip(x.ndim() - 2).copied());
-            x.broadcast_to(shape)
-        };
-        let (a, b) = (spread(&a), spread(&b));
-        let [lu, _, permutation] = lu(&a)?;
-        let below = TriangularSolve {
-            conjugate_a: false,
-            left_side: true,
-            lower: true,
-            transpose_a: false,
-            unit_diagonal: true,
-        };
-        let above = TriangularSolve {
-            lower: false,
-            unit_diagonal: false,
-            ..below
-        };
-        let ordered = permuted(&b, &permutation);
-        let x = solve_triangle(&lu, &solve_triangle(&lu, &ordered, below), above);
-        Ok(if vector { x.squeeze(-1) } else { x })
+        answerable_one(function::Solve, &[a, b])
     })
+}
+
+fn solved(a: &Array, b: &Array) -> Result<Array> {
+    let n = square("solve", a)?;
+    let (s, t) = (a.aval()?, b.aval()?);
+    let vector = t.ndim() == 1;
+    let b = if vector { b.expand_dims(-1) } else { b.clone() };
+    let rows = b.shape();
+    let rows = rows.len().checked_sub(2).and_then(|i| rows.get(i).copied());
+    if rows != Some(n) {
+        return Err(Error::shape(format!(
+            "solve: {s} does not fit a right side {t}"
+        )));
+    }
+    let lead = |x: &Array| -> Dims {
+        let shape = x.shape();
+        shape.iter().take(shape.len() - 2).copied().collect()
+    };
+    let Some(shared) = super::broadcast_shapes(&lead(&a), &lead(&b)) else {
+        return Err(Error::shape(format!(
+            "solve: the leading axes of {s} and {t} do not broadcast"
+        )));
+    };
+    let spread = |x: &Array| {
+        let mut shape = shared.clone();
+        shape.extend(x.shape().iter().skip(x.ndim() - 2).copied());
+        x.broadcast_to(shape)
+    };
+    let (a, b) = (spread(a), spread(&b));
+    let [lu, _, permutation] = lu(&a)?;
+    let below = TriangularSolve {
+        conjugate_a: false,
+        left_side: true,
+        lower: true,
+        transpose_a: false,
+        unit_diagonal: true,
+    };
+    let above = TriangularSolve {
+        lower: false,
+        unit_diagonal: false,
+        ..below
+    };
+    let ordered = permuted(&b, &permutation);
+    let x = solve_triangle(&lu, &solve_triangle(&lu, &ordered, below), above);
+    Ok(if vector { x.squeeze(-1) } else { x })
 }
 
 /// The inverse of square matrices.
@@ -238,11 +253,12 @@ pub fn solve(a: &Array, b: &Array) -> Array {
 /// ```
 #[track_caller]
 pub fn inv(x: &Array) -> Array {
-    attempt(|| {
-        let x = x.ok()?.inexact();
-        let n = square("inv", &x)?;
-        Ok(solve(&x, &Array::eye(n, x.dtype()?)))
-    })
+    attempt(|| answerable_one(function::Inv, &[x.ok()?.inexact()]))
+}
+
+fn inverse(x: &Array) -> Result<Array> {
+    let n = square("inv", x)?;
+    solve(x, &Array::eye(n, x.dtype()?)).ok().cloned()
 }
 
 /// 1 or −1: the sign of the permutation that pivots make.
@@ -263,62 +279,68 @@ fn parity(pivots: &Array) -> Array {
 /// ```
 #[track_caller]
 pub fn det(x: &Array) -> Array {
-    attempt(|| {
-        let x = x.ok()?.inexact();
-        let n = square("det", &x)?;
-        if n == 0 {
-            let a = x.aval()?;
-            let lead: Dims = a.shape.iter().take(a.ndim() - 2).copied().collect();
-            return Ok(Array::ones(lead, a.dtype));
+    attempt(|| answerable_one(function::Det, &[x.ok()?.inexact()]))
+}
+
+fn determinant(x: &Array) -> Result<Array> {
+    let n = square("det", x)?;
+    if n == 0 {
+        let a = x.aval()?;
+        let lead: Dims = a.shape.iter().take(a.ndim() - 2).copied().collect();
+        return Ok(Array::ones(lead, a.dtype));
+    }
+    // Small ones by their polynomial, whose derivative is right for singular matrices too.
+    let at = |i: usize, j: usize| x.slice_in_dim(i, i + 1, -2).slice_in_dim(j, j + 1, -1);
+    let minor = |i: usize, j: usize, k: usize, l: usize| at(i, k) * at(j, l) - at(i, l) * at(j, k);
+    let small = match n {
+        1 => at(0, 0),
+        2 => minor(0, 1, 0, 1),
+        3 => {
+            at(0, 0) * minor(1, 2, 1, 2) - at(0, 1) * minor(1, 2, 0, 2)
+                + at(0, 2) * minor(1, 2, 0, 1)
         }
-        // Small ones by their polynomial, whose derivative is right for singular matrices too.
-        let at = |i: usize, j: usize| x.slice_in_dim(i, i + 1, -2).slice_in_dim(j, j + 1, -1);
-        let minor =
-            |i: usize, j: usize, k: usize, l: usize| at(i, k) * at(j, l) - at(i, l) * at(j, k);
-        let small = match n {
-            1 => at(0, 0),
-            2 => minor(0, 1, 0, 1),
-            3 => {
-                at(0, 0) * minor(1, 2, 1, 2) - at(0, 1) * minor(1, 2, 0, 2)
-                    + at(0, 2) * minor(1, 2, 0, 1)
-            }
-            _ => {
-                let [lu, pivots, _] = lu(&x)?;
-                let axis = lu.ndim() - 2;
-                let product = Reduce {
-                    reducer: Reducer::Prod,
-                    axes: Dims::from_slice(&[axis]),
-                };
-                let product = bind(product, &[&diagonals(&lu)]);
-                return Ok(product * parity(&pivots).astype(x.dtype()?));
-            }
-        };
-        Ok(small.squeeze([-2, -1]))
-    })
+        _ => {
+            let [lu, pivots, _] = lu(x)?;
+            let axis = lu.ndim() - 2;
+            let product = Reduce {
+                reducer: Reducer::Prod,
+                axes: Dims::from_slice(&[axis]),
+            };
+            let product = bind(product, &[&diagonals(&lu)]);
+            return Ok(product * parity(&pivots).astype(x.dtype()?));
+        }
+    };
+    Ok(small.squeeze([-2, -1]))
 }
 
 /// The sign of the determinant (for complex matrices its phase), and the logarithm of its absolute value.
 #[track_caller]
 pub fn slogdet(x: &Array) -> Result<[Array; 2]> {
     with_location(here(), || {
-        let x = x.ok()?.inexact();
-        let n = square("slogdet", &x).inspect_err(poison)?;
-        let [lu, pivots, _] = lu(&x)?;
-        let sign = parity(&pivots).astype(x.dtype()?);
-        if n == 0 {
-            return Ok([sign.clone(), sign.real().log()]);
-        }
-        let on_diagonal = diagonals(&lu);
-        let axis = on_diagonal.ndim() - 1;
-        let product = Reduce {
-            reducer: Reducer::Prod,
-            axes: Dims::from_slice(&[axis]),
-        };
-        let sign = sign * bind(product, &[&on_diagonal.sign()]);
-        let size = on_diagonal.abs().log().sum(-1);
-        sign.ok()?;
-        Ok([sign, size.ok()?.clone()])
+        answerable(function::SlogDet, &[x.ok()?.inexact()])
+            .inspect_err(poison)?
+            .try_into()
+            .map_err(|_| Error::internal("a determinant lost a result"))
     })
+}
+
+fn log_determinant(x: &Array) -> Result<[Array; 2]> {
+    let n = square("slogdet", x)?;
+    let [lu, pivots, _] = lu(x)?;
+    let sign = parity(&pivots).astype(x.dtype()?);
+    if n == 0 {
+        return Ok([sign.clone(), sign.real().log()]);
+    }
+    let on_diagonal = diagonals(&lu);
+    let axis = on_diagonal.ndim() - 1;
+    let product = Reduce {
+        reducer: Reducer::Prod,
+        axes: Dims::from_slice(&[axis]),
+    };
+    let sign = sign * bind(product, &[&on_diagonal.sign()]);
+    let size = on_diagonal.abs().log().sum(-1);
+    sign.ok()?;
+    Ok([sign, size.ok()?.clone()])
 }
 
 /// `xᵀ` on the last two axes.

@@ -1,10 +1,10 @@
 //! Solutions and products: least squares, pseudoinverses, powers and chains of matrices, tensors as matrices.
 
-use super::{Norm, adjoint, inv, norms::epsilon, solve, square, svd, vector_norm};
+use super::{Norm, adjoint, function, inv, norms::epsilon, solve, square, svd, vector_norm};
 use crate::{
     array::{Array, Dims, attempt, inexact_together, normalise_axis},
     error::{Error, Result},
-    trace::op::remaining,
+    trace::op::{answerable_one, remaining},
 };
 
 /// The solution of `a·x ≈ b` with the least sum of squares (and, of several, the shortest), the sums of squares that remain, the rank of
@@ -82,26 +82,28 @@ pub fn pinv_with(x: &Array, rtol: impl Into<Option<f64>>) -> Array {
 /// ```
 #[track_caller]
 pub fn matrix_power(x: &Array, n: i32) -> Array {
-    attempt(|| {
-        let size = square("matrix_power", x)?;
-        let mut base = if n < 0 { inv(x) } else { x.clone() };
-        let mut n = n.unsigned_abs();
+    attempt(|| answerable_one(function::MatrixPower { n }, &[x.ok()?.clone()]))
+}
+
+pub(super) fn power(x: &Array, n: i32) -> Result<Array> {
+    let size = square("matrix_power", x)?;
+    let mut base = if n < 0 { inv(x) } else { x.clone() };
+    let mut n = n.unsigned_abs();
+    if n == 0 {
+        let one = Array::eye(size, x.dtype()?);
+        return Ok(one.broadcast_to(x.shape()));
+    }
+    let mut result: Option<Array> = None;
+    loop {
+        if n & 1 == 1 {
+            result = Some(result.map_or_else(|| base.clone(), |r| r.matmul(&base)));
+        }
+        n >>= 1;
         if n == 0 {
-            let one = Array::eye(size, x.dtype()?);
-            return Ok(one.broadcast_to(x.shape()));
+            return result.ok_or_else(|| Error::internal("matrix_power"));
         }
-        let mut result: Option<Array> = None;
-        loop {
-            if n & 1 == 1 {
-                result = Some(result.map_or_else(|| base.clone(), |r| r.matmul(&base)));
-            }
-            n >>= 1;
-            if n == 0 {
-                return result.ok_or_else(|| Error::internal("matrix_power"));
-            }
-            base = base.matmul(&base);
-        }
-    })
+        base = base.matmul(&base);
+    }
 }
 
 /// The product of matrices in the order of the fewest multiplications; the first and the last may be vectors.

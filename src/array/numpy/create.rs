@@ -1,9 +1,13 @@
 //! Making arrays.
 
 use crate::{
-    array::{Array, DType, Dims, IntoDims, Scalar, attempt, normalise_axis, promote_types},
+    array::{
+        Array, DType, Dims, IntoDims, Scalar, attempt,
+        linalg::function::{Diagonal, Triangle},
+        normalise_axis, promote_types,
+    },
     error::{Error, Result},
-    trace::op::remaining,
+    trace::op::{answerable_one, remaining},
 };
 
 /// `start`, `start + step`, … below `stop` (above, for a negative step).
@@ -66,23 +70,25 @@ pub fn triu(x: &Array, k: i64) -> Array {
 
 #[track_caller]
 fn triangle(x: &Array, k: i64, lower: bool) -> Array {
-    attempt(|| {
-        let a = x.aval()?;
-        let [.., n, m] = a.shape[..] else {
-            return Err(Error::shape(format!(
-                "a triangle of {a}, which has fewer than two axes"
-            )));
-        };
-        let rows = Array::iota([n, m], 0, DType::I32);
-        let columns = Array::iota([n, m], 1, DType::I32);
-        let below = (rows + k as i32).ge(columns);
-        let keep = if lower {
-            below
-        } else {
-            (Array::iota([n, m], 0, DType::I32) + k as i32).le(Array::iota([n, m], 1, DType::I32))
-        };
-        Ok(keep.select(x, Array::zeros_like(x)))
-    })
+    attempt(|| answerable_one(Triangle { k, lower }, &[x.ok()?.clone()]))
+}
+
+pub(crate) fn triangle_of(x: &Array, k: i64, lower: bool) -> Result<Array> {
+    let a = x.aval()?;
+    let [.., n, m] = a.shape[..] else {
+        return Err(Error::shape(format!(
+            "a triangle of {a}, which has fewer than two axes"
+        )));
+    };
+    let rows = Array::iota([n, m], 0, DType::I32);
+    let columns = Array::iota([n, m], 1, DType::I32);
+    let below = (rows + k as i32).ge(columns);
+    let keep = if lower {
+        below
+    } else {
+        (Array::iota([n, m], 0, DType::I32) + k as i32).le(Array::iota([n, m], 1, DType::I32))
+    };
+    Ok(keep.select(x, Array::zeros_like(x)))
 }
 
 /// A matrix of zeros with a vector on its `k`-th diagonal (0 the main one, positive ones above it); of a matrix, that diagonal.
@@ -146,35 +152,45 @@ pub fn diagonal(x: &Array, offset: i64, axis1: i32, axis2: i32) -> Array {
                 "the diagonal of {a}: axis {axis1} is named twice"
             )));
         }
-        let order: Dims = remaining(a.ndim(), &[i, j], &[])
-            .into_iter()
-            .chain([i, j])
-            .collect();
-        let x = x.transpose(order);
-        let (n, m) = (
-            a.shape.get(i).copied().unwrap_or(0),
-            a.shape.get(j).copied().unwrap_or(0),
-        );
-        let far = offset.unsigned_abs() as usize;
-        let (above, below) = if offset >= 0 { (0, far) } else { (far, 0) };
-        let k = n.saturating_sub(above).min(m.saturating_sub(below));
-        if k == 0 {
-            let mut shape = x.shape().into_dims();
-            shape.truncate(a.ndim() - 2);
-            shape.push(0);
-            return Ok(Array::zeros(shape, a.dtype));
-        }
-        let square = x
-            .slice_in_dim(above, above + k, -2)
-            .slice_in_dim(below, below + k, -1);
-        // Each row's own place.
-        let mut places = Dims::from_elem(1, a.ndim());
-        if let Some(last) = places.iter_mut().rev().nth(1) {
-            *last = k;
-        }
-        let at = Array::arange(k, DType::I32).reshape(places);
-        Ok(square.take_along_axis(&at, -1).squeeze(-1))
+        let diagonal = Diagonal {
+            offset,
+            axis1: i,
+            axis2: j,
+        };
+        answerable_one(diagonal, &[x.clone()])
     })
+}
+
+pub(crate) fn diagonal_of(x: &Array, of: Diagonal) -> Result<Array> {
+    let (a, i, j, offset) = (x.aval()?, of.axis1, of.axis2, of.offset);
+    let order: Dims = remaining(a.ndim(), &[i, j], &[])
+        .into_iter()
+        .chain([i, j])
+        .collect();
+    let x = x.transpose(order);
+    let (n, m) = (
+        a.shape.get(i).copied().unwrap_or(0),
+        a.shape.get(j).copied().unwrap_or(0),
+    );
+    let far = offset.unsigned_abs() as usize;
+    let (above, below) = if offset >= 0 { (0, far) } else { (far, 0) };
+    let k = n.saturating_sub(above).min(m.saturating_sub(below));
+    if k == 0 {
+        let mut shape = x.shape().into_dims();
+        shape.truncate(a.ndim() - 2);
+        shape.push(0);
+        return Ok(Array::zeros(shape, a.dtype));
+    }
+    let square = x
+        .slice_in_dim(above, above + k, -2)
+        .slice_in_dim(below, below + k, -1);
+    // Each row's own place.
+    let mut places = Dims::from_elem(1, a.ndim());
+    if let Some(last) = places.iter_mut().rev().nth(1) {
+        *last = k;
+    }
+    let at = Array::arange(k, DType::I32).reshape(places);
+    Ok(square.take_along_axis(&at, -1).squeeze(-1))
 }
 
 /// The sum of the `offset`-th diagonals of the matrices on two axes; small integers count as `i32`.

@@ -23,6 +23,7 @@ pub use along::*;
 pub(crate) use arithmetic::power as raised;
 pub use choose::*;
 pub use create::*;
+pub(crate) use create::{diagonal_of, triangle_of};
 pub use einsum::*;
 pub use functions::*;
 pub(crate) use histogram::add_at;
@@ -30,6 +31,7 @@ pub use histogram::{
     corrcoef, cov, cov_weighted, digitize, histogram, histogram_bin_edges, histogram2d, histogramdd,
 };
 pub use polynomial::*;
+pub(crate) use products::kron_of;
 pub use products::*;
 pub use quantile::QuantileMethod;
 pub use rearrange::*;

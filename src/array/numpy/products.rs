@@ -1,9 +1,9 @@
 //! Products of vectors, matrices and tensors.
 
 use crate::{
-    array::{Array, Dims, attempt, normalise_axis},
+    array::{Array, Dims, attempt, linalg::function::Kron, normalise_axis},
     error::{Error, Result},
-    trace::op::DotGeneral,
+    trace::op::{DotGeneral, answerable_one},
 };
 
 /// Every product of an element of `x` and one of `y`.
@@ -131,20 +131,22 @@ pub fn vecmat(x: &Array, y: &Array) -> Array {
 /// ```
 #[track_caller]
 pub fn kron(x: &Array, y: &Array) -> Array {
-    attempt(|| {
-        let (a, b) = (x.aval()?, y.aval()?);
-        let rank = a.ndim().max(b.ndim());
-        let padded = |shape: &[usize]| -> Dims {
-            std::iter::repeat_n(1, rank - shape.len())
-                .chain(shape.iter().copied())
-                .collect()
-        };
-        let (s, t) = (padded(&a.shape), padded(&b.shape));
-        let left: Dims = s.iter().flat_map(|n| [*n, 1]).collect();
-        let right: Dims = t.iter().flat_map(|n| [1, *n]).collect();
-        let shape: Dims = s.iter().zip(&t).map(|(m, n)| m * n).collect();
-        Ok((x.reshape(left) * y.reshape(right)).reshape(shape))
-    })
+    attempt(|| answerable_one(Kron, &[x.ok()?.clone(), y.ok()?.clone()]))
+}
+
+pub(crate) fn kron_of(x: &Array, y: &Array) -> Result<Array> {
+    let (a, b) = (x.aval()?, y.aval()?);
+    let rank = a.ndim().max(b.ndim());
+    let padded = |shape: &[usize]| -> Dims {
+        std::iter::repeat_n(1, rank - shape.len())
+            .chain(shape.iter().copied())
+            .collect()
+    };
+    let (s, t) = (padded(&a.shape), padded(&b.shape));
+    let left: Dims = s.iter().flat_map(|n| [*n, 1]).collect();
+    let right: Dims = t.iter().flat_map(|n| [1, *n]).collect();
+    let shape: Dims = s.iter().zip(&t).map(|(m, n)| m * n).collect();
+    Ok((x.reshape(left) * y.reshape(right)).reshape(shape))
 }
 
 /// The vector product of vectors of 2 or 3 numbers along an axis of each; two of 2 give the number that stands at right angles.

@@ -28,16 +28,40 @@ fn avals(x: &[Array]) -> Result<Vec<Aval>> {
 }
 
 pub(super) fn jvp_of(p: &impl Defined, x: &[Array], t: &[Tangent]) -> Result<Jvp> {
-    eval_jvp(&p.definition(&avals(x)?)?, x.to_vec(), t.to_vec())
+    jvp_defined(&p.definition(&avals(x)?)?, x, t)
+}
+
+/// The derivative of what a program means.
+pub(super) fn jvp_defined(program: &Jaxpr, x: &[Array], t: &[Tangent]) -> Result<Jvp> {
+    eval_jvp(program, x.to_vec(), t.to_vec())
 }
 
 pub(super) fn transpose_of(p: &impl Defined, ct: &[Tangent], x: &[Arg]) -> Result<Vec<Tangent>> {
     let operands = x.iter().map(Arg::aval).collect::<Result<Vec<_>>>()?;
-    backward(&p.definition(&operands)?, x, ct)
+    transpose_defined(&p.definition(&operands)?, ct, x)
+}
+
+/// The transpose of what a program means.
+pub(super) fn transpose_defined(
+    program: &Jaxpr,
+    ct: &[Tangent],
+    x: &[Arg],
+) -> Result<Vec<Tangent>> {
+    backward(program, x, ct)
 }
 
 pub(super) fn batch_of(
     p: &impl Defined,
+    x: &[Array],
+    dims: &[Option<usize>],
+    axis: &BatchAxis,
+) -> Result<Batched> {
+    batch_defined(|a| p.definition(a), x, dims, axis)
+}
+
+/// The batched form of what a program means, which is made for the types of one example.
+pub(super) fn batch_defined(
+    definition: impl FnOnce(&[Aval]) -> Result<Jaxpr>,
     x: &[Array],
     dims: &[Option<usize>],
     axis: &BatchAxis,
@@ -50,7 +74,7 @@ pub(super) fn batch_of(
         a
     };
     let operands: Vec<Aval> = avals(x)?.into_iter().zip(dims).map(example).collect();
-    eval_batched(&p.definition(&operands)?, x.to_vec(), dims, axis)
+    eval_batched(&definition(&operands)?, x.to_vec(), dims, axis)
 }
 
 /// A program of scalars as one of vectors of a length, element by element.

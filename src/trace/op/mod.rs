@@ -58,6 +58,7 @@ mod elementwise;
 mod exchange;
 mod factor;
 mod fft;
+mod function;
 mod index;
 mod linalg;
 mod names;
@@ -82,6 +83,7 @@ pub use elementwise::*;
 pub use exchange::*;
 pub use factor::*;
 pub use fft::*;
+pub use function::*;
 pub use index::*;
 pub use linalg::*;
 pub use names::*;
@@ -300,6 +302,11 @@ pub enum SplitOperand {
 pub trait CustomPrimitive: Primitive {
     /// The results for concrete operands.
     fn eval(&self, operands: &[Array]) -> Result<Vec<Array>>;
+    /// What it means by other operations, for one that is defined by others: then programs hold these in its place wherever no rule
+    /// of a type answers.
+    fn define(&self, _operands: &[Array]) -> Option<Result<Vec<Array>>> {
+        None
+    }
     /// For looking the type up in rules.
     fn as_any(&self) -> &dyn Any;
 }

@@ -1,8 +1,13 @@
 //! Calls replaced by what they call.
 
 use crate::{
+    array::Aval,
     error::Result,
-    trace::{Atom, Eqn, Jaxpr, Program, Var, Vars, op::Op},
+    trace::{
+        Atom, Eqn, Jaxpr, Program, Var, Vars, eager,
+        op::{Jit, Op},
+        stage,
+    },
 };
 
 impl Jaxpr {
@@ -10,6 +15,7 @@ impl Jaxpr {
     /// programs inside, too.
     pub(crate) fn inline(self) -> Result<Jaxpr> {
         let mut j = self.within(Jaxpr::inline)?;
+        j.call_definitions()?;
         if !j.eqns.iter().any(|eqn| callee(&eqn.op).is_some()) {
             return Ok(j);
         }
@@ -20,6 +26,46 @@ impl Jaxpr {
         }
         names.rename(&mut j.outs);
         Ok(j)
+    }
+
+    /// Functions that no type answered become calls of what they are defined to be.
+    fn call_definitions(&mut self) -> Result<()> {
+        for i in 0..self.eqns.len() {
+            let Some(eqn) = self.eqns.get(i) else {
+                continue;
+            };
+            let Op::Custom(p) = &eqn.op else {
+                continue;
+            };
+            let (p, at) = (p.clone(), eqn.at);
+            let operands: Vec<Aval> = eqn
+                .inputs
+                .iter()
+                .map(|a| self.atom_aval(a).clone())
+                .collect();
+            let mut defined = true;
+            let program = eager(|| {
+                stage(&operands, None, &mut |x| match p.define(&x) {
+                    Some(y) => y,
+                    None => {
+                        defined = false;
+                        Ok(vec![])
+                    }
+                })
+            });
+            if !defined {
+                continue;
+            }
+            let (program, captured) = program.map_err(|e| e.at(at))?.close();
+            let call = Jit {
+                name: p.name().into(),
+                jaxpr: Program::from(program.inline()?),
+            };
+            if let (true, Some(eqn)) = (captured.is_empty(), self.eqns.get_mut(i)) {
+                eqn.op = call.into();
+            }
+        }
+        Ok(())
     }
 
     /// Append an equation, of a called program if `caller` is given, with its variables renamed.
