@@ -9,6 +9,7 @@ mod named;
 mod prng;
 mod quantised;
 mod sparse;
+mod structured;
 mod unitful;
 mod zero;
 
@@ -21,5 +22,6 @@ pub use named::{
 pub use prng::{Algorithm, Prng, check_key_reuse};
 pub use quantised::{Format, Quantised};
 pub use sparse::Bcoo;
+pub use structured::{Structure, Structured};
 pub use unitful::{IntoUnit, Ratio, Unit, Unitful, in_unit, quantity};
 pub use zero::Zero;

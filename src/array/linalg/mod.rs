@@ -215,7 +215,7 @@ fn solved(a: &Array, b: &Array) -> Result<Array> {
         let shape = x.shape();
         shape.iter().take(shape.len() - 2).copied().collect()
     };
-    let Some(shared) = super::broadcast_shapes(&lead(&a), &lead(&b)) else {
+    let Some(shared) = super::broadcast_shapes(&lead(a), &lead(&b)) else {
         return Err(Error::shape(format!(
             "solve: the leading axes of {s} and {t} do not broadcast"
         )));

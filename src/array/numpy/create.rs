@@ -157,7 +157,7 @@ pub fn diagonal(x: &Array, offset: i64, axis1: i32, axis2: i32) -> Array {
             axis1: i,
             axis2: j,
         };
-        answerable_one(diagonal, &[x.clone()])
+        answerable_one(diagonal, std::slice::from_ref(x))
     })
 }
 
