@@ -200,6 +200,9 @@ mod tests {
                 continue;
             }
             let text = fs::read_to_string(&path).unwrap();
+            // Examples name primitives of their own.
+            let code = |l: &&str| !l.trim_start().starts_with("///");
+            let text = text.lines().filter(code).collect::<Vec<_>>().join("\n");
             let constant = |name: &str| {
                 let of = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
                 !name.is_empty() && name.chars().all(of)
