@@ -7,10 +7,11 @@
 //!
 //! 1. it depends on nothing but components of `v` (and what the definition of `v` uses besides),
 //! 2. on at least two distinct components, and
-//! 3. its axes longer than one together originate from every axis of `v` that is longer than one.
+//! 3. every axis of `v` that is longer than one has an axis of the class, longer than one and not shared with another, that
+//!    originates from it.
 //!
-//! So `w + a·b`, its multiples and transposes and `a·b` are forbidden; `w·x`, `b·x`, `w·bᵀ`, the norm of the rows and the
-//! trace are not. This is a property of the tensor, not of the way it is written: of two equal terms the class keeps what both
+//! So `w + a·b`, its multiples and transposes and `a·b` are forbidden; `w·x`, `b·x`, `w·bᵀ`, the norm of the rows, the diagonal
+//! and the trace are not. This is a property of the tensor, not of the way it is written: of two equal terms the class keeps what both
 //! depend on.
 
 use super::cost::{CostModel, Factor, one_step};
@@ -282,15 +283,11 @@ impl Algebra {
                 let Some(value) = self.values.get(dependence.value as usize) else {
                     return false;
                 };
-                let origins = dependence
-                    .origins
-                    .iter()
-                    .zip(shape)
-                    .filter(|(_, size)| **size != 1)
-                    .fold(0, |all, (origin, _)| all | origin);
+                let long = dependence.origins.iter().zip(shape);
+                let long = long.filter(|(_, size)| **size != 1).map(|(o, _)| *o);
                 !value.allow_materialise
                     && dependence.components.count_ones() >= 2
-                    && origins & value.axes == value.axes
+                    && have_their_own(value.axes, &long.collect::<SmallVec<[u32; 4]>>())
             })
             .map(|dependence| dependence.value)
     }
@@ -310,6 +307,26 @@ impl Algebra {
         self.work -= units;
         true
     }
+}
+
+/// Whether each of these axes, one bit each, has one of `origins` to itself: a matching, by augmenting paths.
+fn have_their_own(axes: u32, origins: &[u32]) -> bool {
+    fn place(axis: u32, origins: &[u32], taken: &mut [Option<u32>], seen: &mut u64) -> bool {
+        (0..origins.len().min(64)).any(|slot| {
+            if origins[slot] >> axis & 1 == 0 || *seen >> slot & 1 == 1 {
+                return false;
+            }
+            *seen |= 1 << slot;
+            let free = taken[slot].is_none_or(|other| place(other, origins, taken, seen));
+            if free {
+                taken[slot] = Some(axis);
+            }
+            free
+        })
+    }
+    let mut taken: SmallVec<[Option<u32>; 4]> = SmallVec::from_elem(None, origins.len());
+    let mut wanted = (0..u32::BITS).filter(|axis| axes >> axis & 1 == 1);
+    wanted.all(|axis| place(axis, origins, &mut taken, &mut 0))
 }
 
 /// The shape of a node from its children's shapes and labels.

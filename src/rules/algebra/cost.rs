@@ -84,8 +84,12 @@ impl CostModel {
         let (mut read, mut iterations, mut tensors, mut sums) = (0.0, 1.0, 0, false);
         for factor in factors {
             tensors += usize::from(!factor.labels.is_empty());
-            read += elements(factor.shape);
-            for (label, size) in factor.labels.iter().zip(factor.shape) {
+            let mut own = 1.0;
+            for (axis, (label, size)) in factor.labels.iter().zip(factor.shape).enumerate() {
+                // Of axes with the same label only the diagonal is read.
+                if !factor.labels[..axis].contains(label) {
+                    own *= *size as f64;
+                }
                 if !labels.contains(label) {
                     labels.push(*label);
                     sizes.push(*size as f64);
@@ -93,6 +97,7 @@ impl CostModel {
                     sums |= *label as usize >= shape.len() && *size != 1;
                 }
             }
+            read += own;
         }
         if let Some(structure) = factors.iter().find(|f| f.structure.is_some()) {
             let all = (labels.iter(), &sizes);

@@ -7,9 +7,15 @@
 //! outer value.
 
 use super::equation::{Equation, mark};
-use crate::trace::{Atom, Eqn, Jaxpr, Var, op::Op};
+use crate::array::{Array, DType};
+use crate::trace::{Atom, Eqn, Jaxpr, Var, bind_all, eager, op::Op};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::BTreeSet;
+
+/// An index is known if it follows from at most so many equations in a row …
+const MOST_KNOWN: usize = 6;
+/// … of arrays of at most so many elements.
+const MOST_KNOWN_ELEMENTS: usize = 1 << 16;
 
 /// A variable that belongs to a definition.
 #[derive(Debug, Clone, PartialEq)]
@@ -71,12 +77,36 @@ impl<'a> Reading<'a> {
                 Atom::Var(_) => false,
             })
         };
+        let known = |var: Var| {
+            let places = reading.known(var, MOST_KNOWN)?;
+            eager(|| places.astype(DType::I64)).to_vec().ok()
+        };
         let eqns = program.eqns().iter();
         let equations = eqns
-            .map(|eqn| Equation::read(program, eqn, is_zero))
+            .map(|eqn| Equation::read(program, eqn, is_zero, known))
             .collect();
         reading.equations = equations;
         reading
+    }
+
+    /// The integers or truth values that a variable holds, if they follow from so few equations without operands.
+    fn known(&self, var: Var, equations: usize) -> Option<Array> {
+        let eqn = self.program.eqns().get(self.producer(var)?)?;
+        let aval = self.program.aval(var);
+        let discrete = aval.dtype.is_integer() || aval.dtype == DType::Bool;
+        let large = equations == 0 || aval.size() > MOST_KNOWN_ELEMENTS;
+        if large || !discrete || eqn.op.inner().is_some() || matches!(eqn.op, Op::Custom(_)) {
+            return None;
+        }
+        let inputs = eqn.inputs.iter().map(|atom| match atom {
+            Atom::Lit(literal) => Some(literal.array()),
+            Atom::Var(var) => self.known(*var, equations - 1),
+        });
+        let inputs: Vec<Array> = inputs.collect::<Option<_>>()?;
+        eager(|| bind_all(eqn.op.clone(), &inputs))
+            .ok()?
+            .into_iter()
+            .next()
     }
 
     /// The equation that makes a variable.

@@ -50,10 +50,11 @@ pub(super) enum Equation {
 pub(super) enum Move {
     /// From the axis of the operand with the second label to the axis of the result with the first.
     Band(Band, [Label; 2]),
-    /// To or from the places that an index says, along an axis of this size, which has the last label.
+    /// To or from the places that an index says, along the axis that has the last label. The index of a window is its start.
     Index {
         index: Var,
-        size: usize,
+        /// The shape of the structure: its last axis is the one that is pointed into.
+        shape: Dims,
         kind: Structure,
         labels: Labels,
     },
@@ -82,11 +83,12 @@ impl Equation {
     /// Reads an equation; `None` if it bounds islands. All operands and the result must be of one floating-point type, and
     /// literals must be finite real numbers.
     ///
-    /// `is_zero` says whether a variable is known to be zero.
+    /// `is_zero` says whether a variable is known to be zero, `known` what integers a variable holds, if that can be told.
     pub(super) fn read(
         program: &Jaxpr,
         eqn: &Eqn,
         is_zero: impl Fn(Var) -> bool,
+        known: impl Fn(Var) -> Option<Vec<i64>>,
     ) -> Option<Equation> {
         let [result] = eqn.outputs.as_slice() else {
             return None;
@@ -98,7 +100,12 @@ impl Equation {
         let avals: SmallVec<[&Aval; 4]> = eqn.inputs.iter().map(|a| program.atom_aval(a)).collect();
         match &eqn.op {
             Op::ConvertElementType(_) => return convert(eqn, avals.first()?, result),
-            Op::Gather(gather) => return gathered(eqn, gather, &avals, result),
+            Op::Gather(gather) => return gathered(eqn, gather, &avals, result, known),
+            Op::DynamicSlice(_) => return window(eqn, avals.first()?, result),
+            Op::DynamicUpdateSlice(_) => {
+                let zero = eqn.inputs.first()?.var().is_some_and(is_zero);
+                return zero.then(|| window_placed(eqn, &avals)).flatten();
+            }
             Op::Scatter(scatter) if scatter.kind == ScatterKind::Add => {
                 let zero = eqn.inputs.first()?.var().is_some_and(is_zero);
                 let numbers = GatherDimensionNumbers::from(&scatter.dimension_numbers);
@@ -476,8 +483,112 @@ fn row_labels(
     Some((tensor, structure))
 }
 
-fn gathered(eqn: &Eqn, gather: &Gather, avals: &[&Aval], result: &Aval) -> Option<Equation> {
-    let [operand, _] = avals else { return None };
+/// What a known index picks, as a band from the picked axis to the one axis along which the index varies: places at equal distances.
+fn known_band(places: &[i64], size: usize) -> Option<Band> {
+    let first = *places.first()?;
+    let step = places.get(1).map_or(1, |second| second - first);
+    let even = (0i64..)
+        .zip(places)
+        .all(|(t, place)| *place == first + t * step);
+    let inside = places.iter().all(|place| (0..size as i64).contains(place));
+    (even && inside && step != 0).then(|| {
+        Band::new(
+            [places.len(), size],
+            [0, first as usize],
+            [1, step],
+            places.len(),
+        )
+    })
+}
+
+/// A window at a computed place, zero or more of its axes shorter than the array's.
+fn window(eqn: &Eqn, operand: &Aval, result: &Aval) -> Option<Equation> {
+    let rank = operand.ndim() as Label;
+    let output: Labels = (0..rank).collect();
+    let (labels, moves) = window_moves(
+        eqn.inputs.get(1..)?,
+        &operand.shape,
+        &result.shape,
+        Structure::Gather,
+    )?;
+    Some(Equation::Product {
+        coefficient: 1.0,
+        operands: SmallVec::from_iter([(eqn.inputs.first()?.var()?, labels)]),
+        moves,
+        output,
+    })
+}
+
+/// A window at a computed place in an array of zeros.
+fn window_placed(eqn: &Eqn, avals: &[&Aval]) -> Option<Equation> {
+    let [operand, update, ..] = avals else {
+        return None;
+    };
+    let (output, moves) = window_moves(
+        eqn.inputs.get(2..)?,
+        &operand.shape,
+        &update.shape,
+        Structure::Scatter,
+    )?;
+    Some(Equation::Product {
+        coefficient: 1.0,
+        operands: SmallVec::from_iter([(
+            eqn.inputs.get(1)?.var()?,
+            (0..update.ndim() as Label).collect(),
+        )]),
+        moves,
+        output,
+    })
+}
+
+/// The labels of the axes of an array (those of its window are `0..rank`), and what moves them.
+fn window_moves(
+    starts: &[Atom],
+    whole: &[usize],
+    window: &[usize],
+    kind: Structure,
+) -> Option<(Labels, SmallVec<[Move; 1]>)> {
+    let rank = whole.len() as Label;
+    let mut labels: Labels = (0..rank).collect();
+    let mut moves = SmallVec::new();
+    for (axis, (size, cut)) in whole.iter().zip(window).enumerate() {
+        // A window of an axis' whole length starts at its first place.
+        if size == cut {
+            continue;
+        }
+        let (inner, outer) = (axis as Label, rank + axis as Label);
+        labels[axis] = outer;
+        moves.push(match starts.get(axis)? {
+            Atom::Var(start) => Move::Index {
+                index: *start,
+                shape: Dims::from_slice(&[*cut, *size]),
+                kind,
+                labels: Labels::from_slice(&[inner, outer]),
+            },
+            start => {
+                let last = size.checked_sub(*cut)? as f64;
+                let start = number(start)?.clamp(0.0, last) as usize;
+                let band = Band::new([*cut, *size], [0, start], [1, 1], *cut);
+                match kind {
+                    Structure::Scatter => Move::Band(band.transposed(), [outer, inner]),
+                    _ => Move::Band(band, [inner, outer]),
+                }
+            }
+        });
+    }
+    (whole.iter().chain(window).all(|size| *size > 0)).then_some((labels, moves))
+}
+
+fn gathered(
+    eqn: &Eqn,
+    gather: &Gather,
+    avals: &[&Aval],
+    result: &Aval,
+    known: impl Fn(Var) -> Option<Vec<i64>>,
+) -> Option<Equation> {
+    let [operand, places] = avals else {
+        return None;
+    };
     let axis = picks_rows(&gather.dimension_numbers)?;
     let whole = |(a, (window, size)): (usize, (&usize, &usize))| {
         a == axis || window == size || gather.dimension_numbers.operand_batching_dims.contains(&a)
@@ -495,23 +606,48 @@ fn gathered(eqn: &Eqn, gather: &Gather, avals: &[&Aval], result: &Aval) -> Optio
         return None;
     }
     let numbers = &gather.dimension_numbers;
-    let (tensor, structure) = row_labels(numbers, axis, operand.ndim(), result.ndim())?;
+    let (mut tensor, structure) = row_labels(numbers, axis, operand.ndim(), result.ndim())?;
+    let index = eqn.inputs.get(1)?.var()?;
+    let size = *operand.shape.get(axis)?;
+    let (picked, outer) = structure.split_last()?;
+    let mut long = outer.iter().zip(&places.shape).filter(|(_, n)| **n != 1);
+    let varies = match (long.next(), long.next()) {
+        (None, _) => outer.first(),
+        (Some((label, _)), None) => Some(label),
+        _ => None,
+    };
+    let band = varies.and_then(|_| known_band(&known(index)?, size));
+    let moved = match (varies, band) {
+        // Every place of the axis in its order: along an axis that the array has already, its diagonal.
+        (Some(label), Some(band)) if band.is_identity() => {
+            let own = tensor.iter_mut().filter(|own| *own == picked);
+            own.for_each(|own| *own = *label);
+            None
+        }
+        (Some(label), Some(band)) => Some(Move::Band(band, [*label, *picked])),
+        _ => {
+            let mut shape = places.shape.clone();
+            *shape.last_mut()? = size;
+            let (kind, labels) = (Structure::Gather, structure);
+            Some(Move::Index {
+                index,
+                shape,
+                kind,
+                labels,
+            })
+        }
+    };
     Some(Equation::Product {
         coefficient: 1.0,
         operands: SmallVec::from_iter([(eqn.inputs.first()?.var()?, tensor)]),
-        moves: SmallVec::from_iter([Move::Index {
-            index: eqn.inputs.get(1)?.var()?,
-            size: *operand.shape.get(axis)?,
-            kind: Structure::Gather,
-            labels: structure,
-        }]),
+        moves: moved.into_iter().collect(),
         output: (0..result.ndim() as Label).collect(),
     })
 }
 
 /// Rows added up in an array of zeros.
 fn scattered(eqn: &Eqn, numbers: &GatherDimensionNumbers, avals: &[&Aval]) -> Option<Equation> {
-    let [operand, _, updates] = avals else {
+    let [operand, places, updates] = avals else {
         return None;
     };
     let axis = picks_rows(numbers)?;
@@ -526,6 +662,8 @@ fn scattered(eqn: &Eqn, numbers: &GatherDimensionNumbers, avals: &[&Aval]) -> Op
         return None;
     }
     let (output, structure) = row_labels(numbers, axis, operand.ndim(), updates.ndim())?;
+    let mut shape = places.shape.clone();
+    *shape.last_mut()? = *operand.shape.get(axis)?;
     Some(Equation::Product {
         coefficient: 1.0,
         operands: SmallVec::from_iter([(
@@ -534,7 +672,7 @@ fn scattered(eqn: &Eqn, numbers: &GatherDimensionNumbers, avals: &[&Aval]) -> Op
         )]),
         moves: SmallVec::from_iter([Move::Index {
             index: eqn.inputs.get(1)?.var()?,
-            size: *operand.shape.get(axis)?,
+            shape,
             kind: Structure::Scatter,
             labels: structure,
         }]),

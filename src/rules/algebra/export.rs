@@ -245,6 +245,11 @@ impl Writer<'_> {
             .ok_or_else(|| Error::internal("a number has no axes"))
     }
 
+    /// The element type of what is there already.
+    pub(super) fn dtype_of(&self, atom: &Atom) -> DType {
+        self.program.atom_aval(atom).dtype
+    }
+
     /// Appends an equation and returns its result.
     pub(super) fn emit(&mut self, op: impl Into<Op>, inputs: &[&Atom], shape: &[usize]) -> Atom {
         let aval = Aval::new(Dims::from_slice(shape), self.dtype);

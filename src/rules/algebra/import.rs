@@ -265,8 +265,12 @@ impl Groups {
                     || match (made_by, kind) {
                         // What is rounded in between is not the same, but for values that must not be formed.
                         (Kind::Convert, _) | (_, Kind::Convert) => false,
+                        // A product of tensors that is multiplied with something made of a value need not be formed either.
                         (Kind::Elementwise, _) | (_, Kind::Elementwise) => {
-                            touched[index] && matches!(made_by, Kind::Broadcast | Kind::View)
+                            let product = Kind::Contraction;
+                            touched[index]
+                                && (matches!(made_by, Kind::Broadcast | Kind::View)
+                                    || made_by == product && kind == Kind::Elementwise)
                         }
                         (Kind::Broadcast, _) => {
                             touched[index] || matches!(kind, Kind::Contraction | Kind::View)
@@ -344,8 +348,8 @@ struct Builder<'a> {
     refinement: Refinement,
     island: Island,
     step_of: FxHashMap<Var, u32>,
-    /// The leaf of each index, by the size of the axis that it points into.
-    index_of: FxHashMap<(Var, usize, Structure), u32>,
+    /// The leaf of each index, by the shape of the structure that it stands for.
+    index_of: FxHashMap<(Var, Shape, Structure), u32>,
     /// The leaf of each component, by its array, value and number.
     component_of: FxHashMap<(Var, u64, u32), u32>,
 }
@@ -441,7 +445,7 @@ impl Builder<'_> {
                 moves,
                 output: result,
             } => {
-                let mut factors: SmallVec<[(u32, Labels); 2]> = SmallVec::new();
+                let mut movers: SmallVec<[(u32, Labels); 1]> = SmallVec::new();
                 // The parts of moved axes that move along as wholes have the same names on both sides.
                 for moved in moves {
                     if let Move::Band(band, [to, from]) = moved {
@@ -452,9 +456,10 @@ impl Builder<'_> {
                         let band = in_units(band, inner);
                         let shape = Shape::from_slice(&band.sizes);
                         let step = self.push(index, Operation::Band(band), shape);
-                        factors.push((step, SmallVec::from_slice(&[to, from])));
+                        movers.push((step, SmallVec::from_slice(&[to, from])));
                     }
                 }
+                let mut factors: SmallVec<[(u32, Labels); 2]> = SmallVec::new();
                 for (var, labels) in operands {
                     let step = self.operand(index, *var);
                     factors.push((step, self.named(&mut names, *var, labels)));
@@ -463,16 +468,21 @@ impl Builder<'_> {
                 for moved in moves {
                     if let Move::Index {
                         index: var,
-                        size,
+                        shape,
                         kind,
                         labels,
                     } = moved
                     {
-                        let step = self.index(index, *var, *size, *kind);
+                        let step = self.index(index, *var, shape, *kind);
                         let single = |label: &Label| names.of(*label, 1);
-                        factors.push((step, labels.iter().flat_map(single).collect()));
+                        movers.push((step, labels.iter().flat_map(single).collect()));
                     }
                 }
+                let last = movers.pop();
+                for mover in movers {
+                    factors = SmallVec::from_iter([self.moved(index, factors, mover, &result)]);
+                }
+                factors.extend(last);
                 let product = Operation::Product {
                     operands: factors,
                     output: result.clone(),
@@ -604,16 +614,42 @@ impl Builder<'_> {
         all
     }
 
+    /// The product of factors with one of several structures that move them: a single step moves along one axis.
+    fn moved(
+        &mut self,
+        place: usize,
+        factors: SmallVec<[(u32, Labels); 2]>,
+        mover: (u32, Labels),
+        result: &Labels,
+    ) -> (u32, Labels) {
+        let problem = &self.island.problem;
+        let ends = |label: &Label| mover.1.contains(label);
+        let (mut output, mut shape) = (Labels::new(), Shape::new());
+        let carried = factors.iter().chain([&mover]);
+        for (step, labels) in carried {
+            for (label, size) in labels.iter().zip(problem.shape(*step)) {
+                let stays = !ends(label) || result.contains(label);
+                if stays && !output.contains(label) {
+                    output.push(*label);
+                    shape.push(*size);
+                }
+            }
+        }
+        let operands = factors.into_iter().chain([mover]).collect();
+        let product = Operation::Product {
+            operands,
+            output: output.clone(),
+        };
+        (self.push(place, product, shape), output)
+    }
+
     /// The leaf that says where elements go by an index.
-    fn index(&mut self, place: usize, var: Var, size: usize, kind: Structure) -> u32 {
-        if let Some(step) = self.index_of.get(&(var, size, kind)) {
+    fn index(&mut self, place: usize, var: Var, shape: &[usize], kind: Structure) -> u32 {
+        let shape = Shape::from_slice(shape);
+        if let Some(step) = self.index_of.get(&(var, shape.clone(), kind)) {
             return *step;
         }
         let leaf = self.island.leaves.len() as u32;
-        let mut shape = Shape::from_slice(&self.reading.program.aval(var).shape);
-        if let Some(last) = shape.last_mut() {
-            *last = size;
-        }
         self.island.leaves.push(var);
         self.island.problem.leaves.push(Leaf {
             shape: shape.clone(),
@@ -622,8 +658,8 @@ impl Builder<'_> {
         });
         let op = self.reading.program.eqns()[place].op.clone();
         self.island.moving.insert(leaf, op);
-        let step = self.push(place, Operation::Leaf(leaf), shape);
-        self.index_of.insert((var, size, kind), step);
+        let step = self.push(place, Operation::Leaf(leaf), shape.clone());
+        self.index_of.insert((var, shape, kind), step);
         step
     }
 

@@ -4,13 +4,15 @@ use super::export::{Factor, Tensor, Writer};
 use super::language::{Label, Labels, Shape};
 use super::plan::{Action, PlanStep};
 use super::structure::{Band, Structure};
-use crate::array::Dims;
+use crate::array::{Buffer, Dims, Scalar};
 use crate::error::{Error, Result};
 use crate::trace::op::{
-    BroadcastInDim, Concatenate, Gather, GatherDimensionNumbers, Op, Pad, Reshape, Rev, Scatter,
-    ScatterDimensionNumbers, ScatterKind, Slice,
+    BroadcastInDim, Concatenate, DynamicSlice, DynamicUpdateSlice, Gather, GatherDimensionNumbers,
+    Op, Pad, Reshape, Rev, Scatter, ScatterDimensionNumbers, ScatterKind, Slice,
 };
+use crate::trace::{Atom, Literal};
 use smallvec::SmallVec;
+use std::sync::Arc;
 
 impl Writer<'_> {
     /// Whether one of the operands is a structure.
@@ -166,8 +168,10 @@ impl Writer<'_> {
 
     /// Rows of a tensor: its axis, the last of the structure's, gives way to the structure's others.
     fn gathered(&mut self, own: usize, tensor: Factor, structure: &Factor) -> Result<Factor> {
-        let Op::Gather(template) = self.template(own)? else {
-            return Err(Error::internal("a plan gathers where nothing is gathered"));
+        let template = match self.template(own)? {
+            Op::Gather(template) => template,
+            Op::DynamicSlice(_) => return self.window(tensor, structure),
+            _ => return Err(Error::internal("a plan gathers where nothing is gathered")),
         };
         let (inner, outer) = split_last(&structure.labels)?;
         let axis = axis_of(&tensor, inner)?;
@@ -220,10 +224,13 @@ impl Writer<'_> {
         structure: &Factor,
         kept: impl Fn(Label) -> bool,
     ) -> Result<Factor> {
-        let Op::Scatter(template) = self.template(own)? else {
-            return Err(Error::internal(
-                "a plan scatters where nothing is scattered",
-            ));
+        let template = match self.template(own)? {
+            Op::Scatter(template) => template,
+            Op::DynamicUpdateSlice(_) => return self.window_placed(tensor, structure, kept),
+            _ => {
+                let what = "a plan scatters where nothing is scattered";
+                return Err(Error::internal(what));
+            }
         };
         let (inner, outer) = split_last(&structure.labels)?;
         let mut order: Labels = outer.into();
@@ -266,6 +273,95 @@ impl Writer<'_> {
             shape,
             labels,
         })
+    }
+
+    /// A window of a tensor along the structure's last axis, at the place that the structure's variable says.
+    fn window(&mut self, tensor: Factor, structure: &Factor) -> Result<Factor> {
+        let (inner, outer) = split_last(&structure.labels)?;
+        let axis = axis_of(&tensor, inner)?;
+        let mut window = tensor;
+        window.shape[axis] = structure.shape[0];
+        window.labels[axis] = outer.first().copied().unwrap_or(inner);
+        let op = DynamicSlice {
+            slice_sizes: Dims::from_slice(&window.shape),
+        };
+        let starts = self.starts(&structure.atom, window.shape.len(), axis)?;
+        let inputs: Vec<&Atom> = [&window.atom].into_iter().chain(&starts).collect();
+        window.atom = self.emit(op, &inputs, &window.shape.clone());
+        Ok(window)
+    }
+
+    /// A tensor as a window along the structure's last axis, zeros around it.
+    fn window_placed(
+        &mut self,
+        tensor: Factor,
+        structure: &Factor,
+        kept: impl Fn(Label) -> bool,
+    ) -> Result<Factor> {
+        let (inner, outer) = split_last(&structure.labels)?;
+        let along = outer.first().copied().unwrap_or(inner);
+        let labels = || tensor.labels.iter().chain(&structure.labels);
+        let fresh = labels().fold(0, |most, label| most.max(label + 1));
+        // An axis that stays is also there for the window to be placed along.
+        let (tensor, along) = match kept(along) {
+            true => (self.on_diagonal(tensor, along, fresh)?, fresh),
+            false => (tensor, along),
+        };
+        let axis = axis_of(&tensor, along)?;
+        let mut placed = tensor;
+        placed.shape[axis] = structure.shape[1];
+        placed.labels[axis] = inner;
+        let shape = placed.shape.clone();
+        let zero = self.number(0.0)?;
+        let blank = BroadcastInDim {
+            shape: Dims::from_slice(&shape),
+            broadcast_dimensions: Dims::new(),
+        };
+        let blank = self.emit(blank, &[&zero], &shape);
+        let starts = self.starts(&structure.atom, shape.len(), axis)?;
+        let inputs: Vec<&Atom> = [&blank, &placed.atom].into_iter().chain(&starts).collect();
+        placed.atom = self.emit(DynamicUpdateSlice, &inputs, &shape);
+        Ok(placed)
+    }
+
+    /// Where a window starts that is moved along one of so many axes.
+    fn starts(&self, start: &Atom, rank: usize, axis: usize) -> Result<Vec<Atom>> {
+        let dtype = self.dtype_of(start);
+        let zero = Literal::new(Arc::new(Buffer::scalar(Scalar::Int(0), dtype, false)));
+        let zero = zero.ok_or_else(|| Error::internal("a number has no axes"))?;
+        let at = |other: usize| match other == axis {
+            true => start.clone(),
+            false => Atom::Lit(zero.clone()),
+        };
+        Ok((0..rank).map(at).collect())
+    }
+
+    /// A tensor whose axis `label` is the diagonal of that axis and another, `other`.
+    fn on_diagonal(&mut self, tensor: Factor, label: Label, other: Label) -> Result<Factor> {
+        let axis = axis_of(&tensor, label)?;
+        let mut order = tensor.labels.clone();
+        order.remove(axis);
+        order.push(label);
+        let mut tensor = self.transposed(tensor, &order);
+        let last = order.len() - 1;
+        let size = tensor.shape[last];
+        // Element t of n comes to place t·(n + 1) of n².
+        let mut padding_config = vec![(0, 0, 0); order.len()];
+        padding_config[last] = (0, 0, size as i64);
+        tensor.shape[last] = size * size;
+        let zero = self.number(0.0)?;
+        let padded = Pad { padding_config };
+        tensor.atom = self.emit(padded, &[&tensor.atom, &zero], &tensor.shape.clone());
+        tensor.shape[last] = size;
+        tensor.shape.push(size);
+        tensor.labels.push(other);
+        let new_sizes = Dims::from_slice(&tensor.shape);
+        tensor.atom = self.emit(
+            Reshape { new_sizes },
+            &[&tensor.atom],
+            &tensor.shape.clone(),
+        );
+        Ok(tensor)
     }
 
     /// A tensor with one axis for each label: where it has a label twice, the diagonal.

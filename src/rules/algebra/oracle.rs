@@ -306,7 +306,8 @@ impl Search<'_> {
             if value.allow_materialise {
                 continue;
             }
-            let (mut within, mut components, mut axes) = (true, 0u64, 0u32);
+            let (mut within, mut components) = (true, 0u64);
+            let mut origins_of_axes: Vec<u32> = vec![0; tensor.shape.len()];
             for (term, _) in &tensor.terms {
                 let mut origins: FxHashMap<Label, u32> = FxHashMap::default();
                 for (leaf, labels) in &term.factors {
@@ -343,11 +344,11 @@ impl Search<'_> {
                 }
                 for (axis, size) in tensor.shape.iter().enumerate() {
                     if *size != 1 {
-                        axes |= origins.get(&(axis as Label)).copied().unwrap_or(0);
+                        origins_of_axes[axis] |= origins.get(&(axis as Label)).unwrap_or(&0);
                     }
                 }
             }
-            if within && components.count_ones() >= 2 && axes & value.axes == value.axes {
+            if within && components.count_ones() >= 2 && each_apart(value.axes, &origins_of_axes) {
                 return false;
             }
         }
@@ -819,6 +820,19 @@ fn inlined(
         all.push((*leaf, renamed));
     }
     all
+}
+
+/// Whether the axes of a value, one bit each, come out along axes of a tensor that are all different.
+fn each_apart(axes: u32, origins: &[u32]) -> bool {
+    if axes == 0 {
+        return true;
+    }
+    let first = axes & axes.wrapping_neg();
+    (0..origins.len()).any(|axis| {
+        let mut rest = origins.to_vec();
+        let own = rest.swap_remove(axis);
+        own & first != 0 && each_apart(axes & !first, &rest)
+    })
 }
 
 /// Like terms added up, and all in canonical form.

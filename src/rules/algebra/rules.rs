@@ -180,11 +180,38 @@ fn first_time(graph: &mut Graph, what: impl Hash) -> bool {
     graph.analysis.tried.insert(hasher.finish())
 }
 
+/// The nodes of `child` of a kind that a rule has not yet met at this place of this node, each with the key to note that it has.
+fn untried(
+    graph: &Graph,
+    place: (u8, Id, &impl Hash, usize),
+    child: Id,
+    kind: impl Fn(&Term) -> bool,
+) -> SmallVec<[(Term, u64); 2]> {
+    let (rule, class, node, position) = place;
+    let mut hasher = FxHasher::default();
+    (rule, graph.find(class), node, position).hash(&mut hasher);
+    let nodes = graph[child].nodes.iter().filter(|node| kind(node));
+    let keyed = nodes.map(|node| {
+        let mut hasher = hasher.clone();
+        node.hash(&mut hasher);
+        (node, hasher.finish())
+    });
+    keyed
+        .filter(|(_, key)| !graph.analysis.tried.contains(key))
+        .map(|(node, key)| (node.clone(), key))
+        .collect()
+}
+
+/// Whether a node is a product for the rules to work on.
+fn is_product(node: &Term) -> bool {
+    matches!(node, Term::Prod(product) if !product.children.is_empty())
+}
+
 fn products(graph: &Graph, class: Id) -> SmallVec<[Product; 4]> {
     let nodes = graph[class].nodes.iter();
     nodes
         .filter_map(|node| match node {
-            Term::Prod(product) if !product.children.is_empty() => Some(product.clone()),
+            Term::Prod(product) if is_product(node) => Some(product.clone()),
             _ => None,
         })
         .collect()
@@ -276,7 +303,9 @@ fn flatten(graph: &mut Graph, class: Id) -> bool {
     for node in products(graph, class) {
         news |= renormalise(graph, class, &node);
         for (position, child) in node.children.iter().enumerate() {
-            for inner in products(graph, *child) {
+            let place = (0, class, &node, position);
+            for (inner, key) in untried(graph, place, *child, is_product) {
+                let Term::Prod(inner) = inner else { continue };
                 if !graph.analysis.spend(1) {
                     return news;
                 }
@@ -289,7 +318,7 @@ fn flatten(graph: &mut Graph, class: Id) -> bool {
                     } else {
                         MOST_FACTORS
                     }
-                    || !first_time(graph, (0u8, graph.find(class), &node, position, &inner))
+                    || !graph.analysis.tried.insert(key)
                 {
                     continue;
                 }
@@ -435,7 +464,9 @@ fn distribute(graph: &mut Graph, class: Id) -> bool {
     let mut news = false;
     for node in products(graph, class) {
         for (position, child) in node.children.iter().enumerate() {
-            for inner in sums(graph, *child) {
+            let place = (2, class, &node, position);
+            for (inner, key) in untried(graph, place, *child, |t| matches!(t, Term::Add(_))) {
+                let Term::Add(inner) = inner else { continue };
                 if !graph.analysis.spend(1) {
                     return news;
                 }
@@ -453,7 +484,7 @@ fn distribute(graph: &mut Graph, class: Id) -> bool {
                     (false, false) => MOST_TERMS,
                 };
                 if inner.children.len() > most
-                    || !first_time(graph, (2u8, graph.find(class), &node, position, &inner))
+                    || !graph.analysis.tried.insert(key)
                     || !(wanted || pays_multiplied_out(graph, &node, position, &inner))
                 {
                     continue;
@@ -531,12 +562,13 @@ fn gather(graph: &mut Graph, class: Id) -> bool {
             news |= equate(graph, class, view);
         }
         for (position, child) in node.children.iter().enumerate() {
-            let inner_views: SmallVec<[SmallVec<[View; 4]>; 2]> = sums(graph, *child)
-                .iter()
-                .map(views)
-                .chain(products(graph, *child).iter().filter_map(renaming))
-                .collect();
-            for inner in inner_views {
+            let place = (4, class, &node, position);
+            for (inner, key) in untried(graph, place, *child, is_sum_or_renaming) {
+                let inner = match &inner {
+                    Term::Add(sum) => views(sum),
+                    Term::Prod(product) => renaming(product).into_iter().collect(),
+                    _ => continue,
+                };
                 let terms = node.children.len() - 1 + inner.len();
                 let forced = !graph[*child].data.feasible;
                 let most = if forced {
@@ -544,13 +576,7 @@ fn gather(graph: &mut Graph, class: Id) -> bool {
                 } else {
                     MOST_TERMS
                 };
-                let key: SmallVec<[(Id, Labels, u64); 4]> = inner
-                    .iter()
-                    .map(|view| (view.id, view.axes.clone(), view.coefficient.to_bits()))
-                    .collect();
-                if (inner.len() > 1 && terms > most)
-                    || !first_time(graph, (4u8, graph.find(class), &node, position, key))
-                {
+                if (inner.len() > 1 && terms > most) || !graph.analysis.tried.insert(key) {
                     continue;
                 }
                 if inner.len() > 1 && !forced && logical(graph, class) >= MOST_NODES {
@@ -575,15 +601,23 @@ fn gather(graph: &mut Graph, class: Id) -> bool {
     news
 }
 
+fn is_sum_or_renaming(node: &Term) -> bool {
+    match node {
+        Term::Add(_) => true,
+        Term::Prod(product) => renaming(product).is_some(),
+        _ => false,
+    }
+}
+
 /// A product of one factor that only renames or fills axes, as the term of a sum.
-fn renaming(node: &Product) -> Option<SmallVec<[View; 4]>> {
+fn renaming(node: &Product) -> Option<View> {
     match (node.children.as_slice(), node.labels.as_slice()) {
         ([child], [labels]) if super::construct::is_view(labels, &outputs(node.outputs)) => {
-            Some(smallvec![View {
+            Some(View {
                 id: *child,
                 axes: labels.clone(),
                 coefficient: 1.0,
-            }])
+            })
         }
         _ => None,
     }
@@ -907,12 +941,14 @@ fn expand(graph: &mut Graph, class: Id) -> bool {
         for child in &node.children {
             for outer in products(graph, *child) {
                 for (position, factor) in outer.children.iter().enumerate() {
-                    for inner in products(graph, *factor) {
+                    let child = graph.find(*child);
+                    let place = (7, child, &outer, position);
+                    for (inner, key) in untried(graph, place, *factor, is_product) {
+                        let Term::Prod(inner) = inner else { continue };
                         let factors = outer.children.len() - 1 + inner.children.len();
-                        let child = graph.find(*child);
                         if factors > MOST_FACTORS
                             || !graph.analysis.spend(factors as u64)
-                            || !first_time(graph, (7u8, child, &outer, position, &inner))
+                            || !graph.analysis.tried.insert(key)
                         {
                             continue;
                         }

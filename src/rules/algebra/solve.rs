@@ -14,14 +14,14 @@ use egg::{Id, Runner, SimpleScheduler};
 use std::sync::LazyLock;
 use std::time::Duration;
 
-/// Units of work that the rules may do for each step of an island; a unit is about a microsecond.
-const WORK_PER_STEP: u64 = 300;
+/// Units of work that the rules may do for each step of an island; a unit is about half a microsecond.
+const WORK_PER_STEP: u64 = 500;
 /// Units of work that the rules may do for one island at least, and at most.
 const WORK: std::ops::RangeInclusive<u64> = 3_000..=20_000;
 /// Nodes beyond which no iteration is begun.
 const MOST_NODES: usize = 4_000;
 /// Up to so many nodes, sums are multiplied out where that pays even if others have to be.
-const FEW_NODES: usize = 300;
+const FEW_NODES: usize = 1_000;
 /// Islands of more steps are only lowered.
 const MOST_STEPS: usize = 3_000;
 

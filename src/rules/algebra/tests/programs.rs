@@ -290,6 +290,35 @@ fn rows_are_picked_from_the_components() {
 }
 
 #[test]
+fn windows_at_computed_places_are_cut_from_the_components() {
+    use crate::lax;
+    // One axis, both, and more than there is room for; forward and in the gradients of the components.
+    factored(
+        |w, x| lax::dynamic_slice_in_dim(w, x.index(0).astype(DType::I32), 3, 0),
+        lora(12, 10, 2),
+        &ramp(&[2], 40.0),
+    );
+    factored(
+        |w, x| {
+            let at = x.index((0, 0)).astype(DType::I32) * 20;
+            lax::dynamic_slice_in_dim(w, at, 4, 1).dot(&x.index((..4, ..)))
+        },
+        lora(12, 10, 2),
+        &ramp(&[10, 3], 1.1),
+    );
+    let both = |w: &Array, x: &Array| {
+        let at = x.astype(DType::I32);
+        lax::dynamic_slice(w, &[&at.index(0), &at.index(1)], [5, 3])
+    };
+    factored(both, lora(12, 10, 2), &(ramp(&[2], 0.4) * 7.0));
+    let tail = |w: &Array, x: &Array| {
+        let at = x.index(0).astype(DType::I32);
+        lax::dynamic_slice(w, &[&at, &Array::scalar(4i32)], [5, 3]).dot(&x.index(..3))
+    };
+    factored(tail, lora(12, 10, 2), &(ramp(&[4], 0.9) + 2.5));
+}
+
+#[test]
 fn diagonals_and_traces_are_those_of_the_components() {
     let of = |w: &Array, _: &Array| numpy::trace(w, 0, 0, 1);
     factored(of, lora(10, 10, 2), &ramp(&[1], 0.1));
