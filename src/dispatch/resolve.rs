@@ -124,7 +124,11 @@ pub(crate) fn resolve(
     let outermost = context.depth.load(Ordering::Relaxed) == 0;
     let recorder = context.recorder.as_ref().filter(|_| outermost);
     let mut considered = recorder.map(|_| vec![]);
-    let (results, decision) = decide(t, &context, op, args, at, &mut considered)?;
+    let (results, decision) = decide(t, &context, op, args, at, &mut considered)
+        .map_err(|e| match outermost {
+            true => between_types(e, op, args),
+            false => e,
+        })?;
     if let Some(recorder) = recorder.filter(|_| decision != Decision::Defined) {
         let considered = considered.unwrap_or_default();
         lock(recorder).equation(op, args, &results, at, (decision, considered))?;
@@ -143,6 +147,58 @@ fn written_zero(op: &Op, args: &[&Array]) -> Option<Array> {
         x => x.as_f64().is_some_and(|x| x == 0.0 && x.is_sign_positive()),
     };
     zero.then(|| Array::symbolic_zero(b.aval().with_shape(p.shape.clone())))
+}
+
+/// Where values of two types met and nothing came of it, what one may write for them.
+#[cold]
+fn between_types(e: Error, op: &Op, args: &[&Array]) -> Error {
+    let kinds = [
+        ErrorKind::Refused,
+        ErrorKind::Argument,
+        ErrorKind::Unsupported,
+    ];
+    let name = |x: &&Array| match x.as_dyn_value() {
+        Some(v) => v.type_name(),
+        None if x.is_symbolic_zero() => "Zero",
+        None => "Dense",
+    };
+    let names: Vec<&str> = args.iter().map(name).collect();
+    let mut types: Vec<&str> = names.iter().copied().filter(|n| *n != "Dense").collect();
+    types.dedup();
+    if types.len() < 2 || op.inner().is_some() || !kinds.contains(&e.kind()) {
+        return e;
+    }
+    let how = match names[..] {
+        [x, y] => format!("r.binary({}, |_, x: &{x}, y: &{y}| ..)", token(op)),
+        [x, y, z] => format!(
+            "r.ternary({}, |_, x: &{x}, y: &{y}, z: &{z}| ..)",
+            token(op)
+        ),
+        _ => format!(
+            "r.mixed::<_, {}, _>({}, |_, x| ..)",
+            types.first().copied().unwrap_or_default(),
+            token(op)
+        ),
+    };
+    let already = |n: &String| n.starts_with("no rule is for just");
+    if e.notes().iter().any(already) {
+        return e;
+    }
+    e.note(format!(
+        "no rule is for just `{}` of {}: `{how}` in one of the types, or in `quaxify(f).rules(..)`, would say what it means",
+        op.name(),
+        types.join(" and ")
+    ))
+}
+
+/// How a primitive is named in rules.
+fn token(op: &Op) -> String {
+    format!("op::{}", op.name().to_uppercase().replace('-', "_"))
+}
+
+/// Is it a call that zeros go through as such?
+fn carries_zeros(op: &Op, args: &[&Array]) -> bool {
+    matches!(op, Op::Jit(_)) && args.iter().any(|x| x.is_symbolic_zero())
 }
 
 /// For someone who asks: what became of the rules that could have been meant.
@@ -218,7 +274,7 @@ fn decide(
     let values: SmallVec<[&Arc<dyn DynValue>; 4]> =
         args.iter().filter_map(|a| a.as_dyn_value()).collect();
     // Without values, the caller's rules apply within programs, too.
-    let inside = op.inner().is_some() && !context.rules.is_empty();
+    let inside = op.inner().is_some() && (!context.rules.is_empty() || carries_zeros(op, args));
     if context.rules.is_empty()
         && let Some(zero) = written_zero(op, args)
     {

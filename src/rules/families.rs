@@ -1,5 +1,50 @@
 //! Primitives by what they do to the elements: for types that treat a whole family alike.
 
+use crate::{
+    array::Array,
+    dispatch::{ArrayValue, RuleOperand, Rules},
+    error::Result,
+    trace::op::Op,
+};
+
+/// One rule for every primitive that moves, maps, combines or accumulates elements, and for some others.
+#[track_caller]
+pub(super) fn all<T: RuleOperand>(
+    r: &mut Rules,
+    others: &[&'static str],
+    rule: fn(&Op, &[&Array]) -> Result<Vec<Array>>,
+) {
+    let families = [
+        MOVING,
+        IDENTITY,
+        ELEMENTWISE_UNARY,
+        ELEMENTWISE_NARY,
+        REDUCTIONS,
+        CUMULATIVE,
+        others,
+    ];
+    for family in families {
+        r.family::<T, _>(family, rule);
+    }
+}
+
+/// What a value that wraps an array is made of, and what stands for a plain array in its place.
+pub(super) fn apart<T: ArrayValue, P>(
+    x: &Array,
+    wrapped: impl FnOnce(&T) -> P,
+    plain: impl FnOnce(&Array) -> P,
+) -> P {
+    match x.value::<T>() {
+        Some(v) => wrapped(v),
+        None => plain(x),
+    }
+}
+
+/// A value that was checked, as an array.
+pub(super) fn array<T: ArrayValue>(v: Result<T>) -> Result<Array> {
+    v.map(Array::from_value)
+}
+
 /// Move elements, or leave some out: the first operand holds them, the others (if any) say where.
 pub(super) const MOVING: &[&str] = &[
     "broadcast_in_dim",

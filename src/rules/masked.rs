@@ -2,14 +2,17 @@
 
 use super::{Named, families};
 use crate::{
+    PyTree,
     array::{Array, Aval, DType, IntoAxes, Scalar},
     dispatch::{ArrayValue, Rules, quaxify},
     error::{Error, Result},
     trace::{
         bind, bind_all,
-        op::{Binary, CumulativeKind, Op, Reduce, Reducer, Scatter, ScatterKind, Sort, Unary},
+        op::{
+            Across, Binary, Collective, CumulativeKind, DotGeneral, Exchange, Factor, Op, Parts,
+            Reduce, Reducer, Scatter, ScatterKind, Sort, TopK, Unary,
+        },
     },
-    tree::{Flat, Leaves, PyTree},
 };
 
 /// An array with a mask of its shape: where the mask is true, there is no element.
@@ -30,26 +33,12 @@ use crate::{
 /// let sum = quaxify(|x: &Array| x.sum(()))(&x).unwrap();
 /// assert_eq!(filled(&sum, 0.0).unwrap().item::<f32>().unwrap(), 3.0);
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PyTree)]
 pub struct Masked {
     /// The elements; what stands where the mask is true does not matter.
     pub data: Array,
     /// Where there is none.
     pub mask: Array,
-}
-
-impl PyTree for Masked {
-    fn flatten(&self, out: &mut Flat<'_>) {
-        out.node("Masked");
-        out.child("data", &self.data);
-        out.child("mask", &self.mask);
-    }
-    fn unflatten(&self, leaves: &mut Leaves<'_>) -> Self {
-        Masked {
-            data: self.data.unflatten(leaves),
-            mask: self.mask.unflatten(leaves),
-        }
-    }
 }
 
 /// An array with a mask: true where there is no element.
@@ -62,7 +51,7 @@ impl PyTree for Masked {
 /// assert_eq!(e.message(), "a mask for f32[3] must be bool[3], not bool[2]");
 /// ```
 pub fn masked(data: impl Into<Array>, mask: impl Into<Array>) -> Result<Array> {
-    Ok(Array::from_value(Masked::new(data.into(), mask.into())?))
+    families::array(Masked::new(data.into(), mask.into()))
 }
 
 /// The array with its masked elements replaced by a number; a plain array as it is.
@@ -153,16 +142,12 @@ struct Operand {
 
 impl Operand {
     fn new(x: &Array) -> Operand {
-        match x.value::<Masked>() {
-            Some(m) => Operand {
-                data: m.data.clone(),
-                mask: Some(m.mask.clone()),
-            },
-            None => Operand {
-                data: x.clone(),
-                mask: None,
-            },
-        }
+        let (data, mask) = families::apart(
+            x,
+            |m: &Masked| (m.data.clone(), Some(m.mask.clone())),
+            |x| (x.clone(), None),
+        );
+        Operand { data, mask }
     }
 
     /// The mask, all false for a plain operand.
@@ -405,6 +390,74 @@ fn cumulative(op: &Op, kind: CumulativeKind, x: &Operand) -> Result<Array> {
     value(bind(op.clone(), &[&x.filled(neutral)?]), x.mask()?)
 }
 
+/// The largest that there are; those that are masked come last.
+fn top_k(p: &TopK, x: &Operand) -> Result<Vec<Array>> {
+    let lowest = extreme(x.data.dtype()?, false);
+    let results = bind_all(p.clone(), &[x.filled(lowest)?])?;
+    let [values, places] = &results[..] else {
+        return Err(Error::internal("`top_k` gives two arrays"));
+    };
+    let mask = x.mask()?.take_along_axis(places, p.axis as i32);
+    Ok(vec![value(values.clone(), mask)?, places.clone()])
+}
+
+/// What is masked is no candidate for the largest of a window, nor is anything added there.
+fn of_windows(op: &Op, largest: bool, x: &[Operand]) -> Result<Array> {
+    let [added, candidates] = x else {
+        return Err(Error::internal("a selection takes two operands"));
+    };
+    let never = extreme(candidates.data.dtype()?, !largest);
+    let y = bind(
+        op.clone(),
+        &[&added.filled(Scalar::Int(0))?, &candidates.filled(never)?],
+    );
+    let mask = match op {
+        Op::SelectAndScatterAdd(_) => candidates.mask()?,
+        // Those of the elements that were chosen.
+        _ => {
+            let there = !(added.mask()? | candidates.mask()?);
+            let there = there.astype(candidates.data.dtype()?);
+            bind(op.clone(), &[&there, &candidates.filled(never)?]).eq(0.0)
+        }
+    };
+    value(y, mask)
+}
+
+/// Over the examples of a `vmap`: masked where none of them has an element.
+fn collective(p: &Collective, x: &Operand) -> Result<Array> {
+    let neutral = match p.across {
+        Across::Sum => Scalar::Int(0),
+        Across::Max => extreme(x.data.dtype()?, false),
+        Across::Min => extreme(x.data.dtype()?, true),
+    };
+    let count = Collective {
+        across: Across::Sum,
+        axis: p.axis.clone(),
+    };
+    let there = (!x.mask()?).astype(DType::F32);
+    value(
+        bind(p.clone(), &[&x.filled(neutral)?]),
+        bind(count, &[&there]).eq(0.0),
+    )
+}
+
+fn exchange(p: &Exchange, x: &[Operand]) -> Result<Vec<Array>> {
+    let (Parts::ReduceScatter { .. }, [x]) = (&p.parts, x) else {
+        return moved(&p.clone().into(), x, |_| true);
+    };
+    let there = (!x.mask()?).astype(DType::F32);
+    let sum = bind(p.clone(), &[&x.filled(Scalar::Int(0))?]);
+    Ok(vec![value(sum, bind(p.clone(), &[&there]).eq(0.0))?])
+}
+
+/// `alpha·a·aᵀ + beta·c`, each by its own rule.
+fn symmetric_product(alpha: f64, beta: f64, a: &Array, c: &Array) -> Result<Array> {
+    let last = a.ndim().saturating_sub(1);
+    let lead = || (0..last.saturating_sub(1)).collect::<crate::array::Dims>();
+    let dims = DotGeneral::new(([last], [last]), (lead(), lead()));
+    (bind(dims, &[a, a]) * alpha + c * beta).ok().cloned()
+}
+
 fn rule(op: &Op, operands: &[&Array]) -> Result<Vec<Array>> {
     let x: Vec<Operand> = operands.iter().map(|x| Operand::new(x)).collect();
     let first = x
@@ -446,6 +499,23 @@ fn rule(op: &Op, operands: &[&Array]) -> Result<Vec<Array>> {
         Op::Cumulative(p) => one(cumulative(op, p.kind, first)),
         Op::ReduceWindow(_) => one(window(op, &x)),
         Op::Sort(p) if x.len() == 1 => sort(p, first),
+        Op::TopK(p) => top_k(p, first),
+        Op::SelectAndGatherAdd(p) => one(of_windows(op, p.largest, &x)),
+        Op::SelectAndScatterAdd(p) => one(of_windows(op, p.largest, &x)),
+        Op::Collective(p) => one(collective(p, first)),
+        Op::Exchange(p) => exchange(p, &x),
+        Op::Factor(p) => match (&**p, operands) {
+            (Factor::SymmetricProduct { alpha, beta }, [a, c]) => {
+                one(symmetric_product(*alpha, *beta, a, c))
+            }
+            _ => Err(Error::internal(format!("no rule for `{}`", op.name()))),
+        },
+        Op::BitcastConvertType(p) if first.data.dtype()?.size() == p.new_dtype.size() => {
+            one(value(bind(op.clone(), &[&first.data]), first.mask()?))
+        }
+        Op::BitcastConvertType(_) => Err(Error::refused(
+            "`bitcast_convert_type` to elements of another size: a part of an element has no mask",
+        )),
         Op::Sort(_) | Op::SortBy(_) => Err(Error::refused(
             "`sort` of several arrays together: masked ones have no order",
         )),
@@ -472,6 +542,9 @@ fn rule(op: &Op, operands: &[&Array]) -> Result<Vec<Array>> {
 }
 
 const OTHERS: &[&str] = &[
+    "all_gather",
+    "all_to_all",
+    "bitcast_convert_type",
     "clamp",
     "concatenate",
     "conv_general_dilated",
@@ -479,6 +552,12 @@ const OTHERS: &[&str] = &[
     "dynamic_update_slice",
     "optimization_barrier",
     "pad",
+    "pbroadcast",
+    "pmax",
+    "pmin",
+    "ppermute",
+    "psum",
+    "reduce_scatter",
     "reduce_window_max",
     "reduce_window_min",
     "reduce_window_prod",
@@ -489,9 +568,13 @@ const OTHERS: &[&str] = &[
     "scatter-min",
     "scatter-mul",
     "scatter-sub",
+    "select_and_gather_add",
+    "select_and_scatter_add",
     "select_n",
     "sort",
     "stack",
+    "symmetric_product",
+    "top_k",
 ];
 
 impl ArrayValue for Masked {
@@ -510,16 +593,6 @@ impl ArrayValue for Masked {
 
     fn rules(r: &mut Rules) {
         r.precedence(60);
-        for family in [
-            families::MOVING,
-            families::IDENTITY,
-            families::ELEMENTWISE_UNARY,
-            families::ELEMENTWISE_NARY,
-            families::REDUCTIONS,
-            families::CUMULATIVE,
-            OTHERS,
-        ] {
-            r.family::<Masked, _>(family, rule);
-        }
+        families::all::<Masked>(r, OTHERS, rule);
     }
 }

@@ -2,6 +2,7 @@
 
 use super::families;
 use crate::{
+    PyTree,
     array::{Array, Aval, DType, Dims, IntoDims, numpy},
     dispatch::{ArrayValue, Rules},
     error::{Error, ErrorKind, Result},
@@ -11,7 +12,6 @@ use crate::{
         op::{BatchAxis, Binary, BitcastConvertType, Op, RandomAlgorithm, RngBitGenerator},
     },
     transform::vmap,
-    tree::{Flat, Leaves, PyTree},
 };
 use std::{cell::RefCell, collections::HashMap, fmt, panic::Location};
 
@@ -61,24 +61,11 @@ impl fmt::Display for Algorithm {
 /// let e = quaxify(|k: &Array| k + 1)(&keys).unwrap_err();
 /// assert!(e.message().contains("keys are not numbers"));
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PyTree)]
 pub struct Prng {
     data: Array,
+    #[pytree(meta)]
     algorithm: Algorithm,
-}
-
-impl PyTree for Prng {
-    fn flatten(&self, out: &mut Flat<'_>) {
-        out.node("Prng");
-        out.meta("algorithm", &self.algorithm);
-        out.child("data", &self.data);
-    }
-    fn unflatten(&self, leaves: &mut Leaves<'_>) -> Self {
-        Prng {
-            data: self.data.unflatten(leaves),
-            algorithm: self.algorithm,
-        }
-    }
 }
 
 type Seen = HashMap<Vec<u32>, &'static Location<'static>>;
@@ -339,10 +326,14 @@ fn rule(op: &Op, operands: &[&Array]) -> Result<Vec<Array>> {
         Op::DynamicUpdateSlice(_) => 0..2,
         _ => 0..1,
     };
+    let holds = |i: usize| match op {
+        Op::Scatter(_) => i != 1,
+        _ => elements.contains(&i),
+    };
     if dims
         .iter()
         .enumerate()
-        .any(|(i, d)| d.is_some() != elements.contains(&i))
+        .any(|(i, d)| d.is_some() != holds(i))
     {
         return Err(
             Error::argument(format!("`{}` of keys beside numbers", op.name()))
@@ -371,9 +362,14 @@ fn rule(op: &Op, operands: &[&Array]) -> Result<Vec<Array>> {
 }
 
 const OTHERS: &[&str] = &[
+    "all_gather",
+    "all_to_all",
     "concatenate",
     "dynamic_update_slice",
     "optimization_barrier",
+    "pbroadcast",
+    "ppermute",
+    "scatter",
     "select_n",
     "stack",
 ];

@@ -3,6 +3,7 @@
 //! They are what derivatives give for arguments that they do not depend on, what programs under `quaxify` make with `Array::zeros`,
 //! and what [`Zero::new`] makes. Here is what each primitive does with one: zero stays zero, or drops out.
 
+use super::families;
 use crate::{
     array::{Array, Aval, DType, Dims, IntoDims, Scalar},
     dispatch::{PatternOf, RuleOperand, Rules},
@@ -10,8 +11,9 @@ use crate::{
     trace::{
         bind, bind_all,
         op::{
-            self, Binary, Gather, GatherScatterMode, IntegerPow, Op, Prim, Primitive, Reduce,
-            Reducer, Scatter, ScatterKind, SelectN, Unary,
+            self, Binary, Concatenate, DotGeneral, Factor, Gather, GatherScatterMode, IntegerPow,
+            Op, OptimizationBarrier, Pad, Prim, Primitive, Reduce, ReduceWindow, Reducer, Scatter,
+            ScatterKind, SelectN, Stack, TopK, Unary,
         },
     },
 };
@@ -99,26 +101,27 @@ fn keep<P: Primitive + Clone + Into<Op>>(
 }
 
 /// Of an elementwise primitive, the operand in the shape of the result.
-fn spread(op: Binary, operands: &[&Array], x: &Array) -> Result<Array> {
-    let shape = result(&op, operands)?.shape;
+fn spread(op: &dyn Primitive, operands: &[&Array], x: &Array) -> Result<Array> {
+    let shape = result(op, operands)?.shape;
     let from = shape.len() - x.ndim().min(shape.len());
     let dimensions: Dims = (from..shape.len()).collect();
     x.broadcast_in_dim(shape, dimensions).ok().cloned()
 }
 
+/// The number in the place of a symbolic zero; another array as it is.
+fn number(x: &Array) -> Array {
+    match x.aval() {
+        Ok(a) if x.is_symbolic_zero() => Array::from_scalar(Scalar::Int(0), a.dtype, a.weak_type),
+        _ => x.clone(),
+    }
+}
+
 /// An elementwise primitive with scalars in the place of zeros.
-fn with_scalars(op: Binary, operands: &[&Array]) -> Result<Array> {
-    let scalars: Vec<Array> = operands
-        .iter()
-        .map(|x| match x.aval() {
-            Ok(a) if x.is_symbolic_zero() => {
-                Array::from_scalar(Scalar::Int(0), a.dtype, a.weak_type)
-            }
-            _ => (*x).clone(),
-        })
-        .collect();
-    let y = bind(op, &scalars.iter().collect::<Vec<_>>());
-    spread(op, operands, y.ok()?)
+fn with_scalars(op: impl Into<Op>, operands: &[&Array]) -> Result<Array> {
+    let op = op.into();
+    let scalars: Vec<Array> = operands.iter().map(|x| number(x)).collect();
+    let y = bind(op.clone(), &scalars.iter().collect::<Vec<_>>());
+    spread(&*op, operands, y.ok()?)
 }
 
 fn binary(op: Binary, x: &[&Array]) -> Result<Array> {
@@ -135,11 +138,11 @@ fn binary(op: Binary, x: &[&Array]) -> Result<Array> {
         {
             vanish(&op, x)
         }
-        Add | Or | Xor if left => spread(op, x, b),
+        Add | Or | Xor if left => spread(&op, x, b),
         Add | Or | Xor | Sub | ShiftLeft | ShiftRightLogical | ShiftRightArithmetic if right => {
-            spread(op, x, a)
+            spread(&op, x, a)
         }
-        Sub => spread(op, x, (-*b).ok()?),
+        Sub => spread(&op, x, (-*b).ok()?),
         Div | Rem | ShiftLeft | ShiftRightLogical | ShiftRightArithmetic if left && !right => {
             vanish(&op, x)
         }
@@ -252,6 +255,96 @@ fn select(p: &SelectN, x: &[&Array]) -> Result<Array> {
     }
 }
 
+/// Is it zero everywhere, as a scalar that is written out may be?
+fn is_nothing(x: &Array) -> bool {
+    let scalar = x.buffer().filter(|b| b.shape().is_empty());
+    let number = scalar.and_then(|b| b.item()).and_then(Scalar::as_f64);
+    x.is_symbolic_zero() || number == Some(0.0)
+}
+
+/// An array beside zeros is an array with zeros around it.
+fn concatenate(p: &Concatenate, x: &[&Array]) -> Result<Array> {
+    let all = result(p, x)?;
+    let mut others = x.iter().enumerate().filter(|(_, x)| !x.is_symbolic_zero());
+    let (Some((at, y)), None) = (others.next(), others.next()) else {
+        return match all_zero(x) {
+            true => Ok(Array::symbolic_zero(all)),
+            false => decline(p.clone(), x),
+        };
+    };
+    let size = |x: &&Array| x.shape().get(p.dimension).copied().unwrap_or(0);
+    let (before, after) = x.split_at(at);
+    let before: usize = before.iter().map(size).sum();
+    let after: usize = after.iter().skip(1).map(size).sum();
+    let config = (0..all.ndim()).map(|i| match i == p.dimension {
+        true => (before as i64, after as i64, 0),
+        false => (0, 0, 0),
+    });
+    let padding_config = config.collect();
+    let zero = Array::from_scalar(Scalar::Int(0), all.dtype, false);
+    bind(Pad { padding_config }, &[y, &zero]).ok().cloned()
+}
+
+fn stack(p: &Stack, x: &[&Array]) -> Result<Array> {
+    if all_zero(x) {
+        return vanish(p, x);
+    }
+    let along = |x: &&Array| x.expand_dims(p.axis as i32);
+    let parts: Vec<Array> = x.iter().map(along).collect();
+    let dimension = p.axis;
+    decline(Concatenate { dimension }, &parts.iter().collect::<Vec<_>>())
+}
+
+/// Windows of zeros that hold an element of the array each.
+fn window_of_zeros(p: &ReduceWindow, _: &[&Array]) -> bool {
+    p.window.padding.iter().all(|pad| *pad == (0, 0))
+}
+
+fn factor(p: &Factor, x: &[&Array]) -> Result<Vec<Array>> {
+    match (p, x) {
+        (Factor::TridiagonalSolve, [_, _, _, b]) if b.is_symbolic_zero() => vanish_all(p, x),
+        (Factor::SymmetricProduct { .. }, _) if all_zero(x) => vanish_all(p, x),
+        (Factor::SymmetricProduct { beta, .. }, [a, c]) if a.is_symbolic_zero() => {
+            Ok(vec![(*c * *beta).ok()?.clone()])
+        }
+        (Factor::SymmetricProduct { alpha, .. }, [a, c]) if c.is_symbolic_zero() => {
+            let last = a.ndim().saturating_sub(1);
+            let lead = || (0..last.saturating_sub(1)).collect::<Dims>();
+            let dims = DotGeneral::new(([last], [last]), (lead(), lead()));
+            Ok(vec![(bind(dims, &[a, a]) * *alpha).ok()?.clone()])
+        }
+        _ => decline_all(*p, x),
+    }
+}
+
+/// Those that are zero stay zero; a barrier is around the others.
+fn barrier(x: &[&Array]) -> Result<Vec<Array>> {
+    let some: Vec<Array> = (x.iter())
+        .filter(|x| !x.is_symbolic_zero())
+        .map(|x| (*x).clone())
+        .collect();
+    let behind = match some.is_empty() {
+        true => vec![],
+        false => bind_all(OptimizationBarrier, &some)?,
+    };
+    let mut behind = behind.into_iter();
+    let each = x.iter().map(|x| match x.is_symbolic_zero() {
+        true => Some((*x).clone()),
+        false => behind.next(),
+    });
+    Ok(each.flatten().collect())
+}
+
+/// The first of equal elements come first.
+fn top_k(p: &TopK, x: &Zero) -> Result<Vec<Array>> {
+    let mut results = vanish_all(p, &[&x.0])?;
+    if let Some(places) = results.get_mut(1) {
+        let a = places.aval()?;
+        *places = Array::arange(p.k, a.dtype).broadcast_in_dim(a.shape, [p.axis]);
+    }
+    Ok(results)
+}
+
 impl Zero {
     /// A symbolic zero of a shape and an element type.
     ///
@@ -274,6 +367,10 @@ impl Zero {
     /// What primitives do with symbolic zeros. Every other primitive takes arrays of zeros.
     pub(crate) fn rules(r: &mut Rules) {
         r.precedence(100);
+        // What is one number for every zero is that number, spread out.
+        for family in [families::ELEMENTWISE_UNARY, families::ELEMENTWISE_NARY] {
+            r.family::<Zero, _>(family, |op, x| with_scalars(op.clone(), x));
+        }
         for p in UNARY {
             keep(r, *p, |_, _| true);
         }
@@ -288,7 +385,35 @@ impl Zero {
         keep(r, op::UNSTACK, |_, _| true);
         keep(r, op::TILE, |_, _| true);
         keep(r, op::FFT, |_, _| true);
-        keep(r, op::STACK, |_, x| all_zero(x));
+        r.mixed::<Stack, Zero, _>(op::STACK, stack);
+        r.mixed::<Concatenate, Zero, _>(op::CONCATENATE, concatenate);
+        r.mixed::<OptimizationBarrier, Zero, _>(op::OPTIMIZATION_BARRIER, |_, x| barrier(x));
+        r.unary(op::TOP_K, top_k);
+        r.mixed::<Factor, Zero, _>(op::SYMMETRIC_PRODUCT, factor);
+        r.mixed::<Factor, Zero, _>(op::TRIDIAGONAL_SOLVE, factor);
+        keep(r, op::SELECT_AND_GATHER_ADD, |_, x| is_zero(x, 0));
+        keep(r, op::SELECT_AND_SCATTER_ADD, |_, x| is_zero(x, 0));
+        for p in [
+            op::REDUCE_WINDOW_PROD,
+            op::REDUCE_WINDOW_MAX,
+            op::REDUCE_WINDOW_MIN,
+        ] {
+            keep(r, p, window_of_zeros);
+        }
+        for p in [
+            op::ALL_GATHER,
+            op::ALL_TO_ALL,
+            op::PPERMUTE,
+            op::REDUCE_SCATTER,
+            op::PBROADCAST,
+        ] {
+            keep(r, p, |_, _| true);
+        }
+        r.mixed::<op::Clamp, Zero, _>(op::CLAMP, |p, x| match x {
+            _ if all_zero(x) => vanish(p, x),
+            [low, y, high] => decline(*p, &[&number(low), y, &number(high)]),
+            _ => decline(*p, x),
+        });
         keep(r, op::CONVERT_ELEMENT_TYPE, |_, _| true);
         keep(r, op::STOP_GRADIENT, |_, _| true);
         keep(r, op::COMPONENT, |_, _| true);
@@ -303,8 +428,7 @@ impl Zero {
         keep(r, op::DYNAMIC_UPDATE_SLICE, |_, x| {
             is_zero(x, 0) && is_zero(x, 1)
         });
-        keep(r, op::CONCATENATE, |_, x| all_zero(x));
-        keep(r, op::PAD, |_, x| all_zero(x));
+        keep(r, op::PAD, |_, x| x.iter().all(|x| is_nothing(x)));
         keep(r, op::GATHER, |p, x| is_zero(x, 0) && fills_with_zero(p));
         keep(r, op::SORT, |_, x| x.len() == 1);
         for p in [op::CUMSUM, op::CUMPROD, op::CUMMAX, op::CUMMIN] {
@@ -330,8 +454,7 @@ impl Zero {
         }
         r.unary(op::INTEGER_POW, |p: &IntegerPow, x: &Zero| match p.y {
             1.. => vanish(p, &[&x.0]),
-            0 => Ok(Array::ones_like(&x.0)),
-            _ => decline(p.clone(), &[&x.0]),
+            _ => with_scalars(p.clone(), &[&x.0]),
         });
     }
 }

@@ -28,13 +28,9 @@ pub fn named<N: Into<Arc<str>>>(
     Ok(Array::from_value(Named::new(array.into(), names)?))
 }
 
-/// The positional array and the names of its axes.
+/// The positional array and the names of its axes. An error for an array in error.
 fn apart(x: &Array) -> Result<(Array, Vec<Name>)> {
-    let x = x.ok()?;
-    Ok(match x.value::<Named>() {
-        Some(n) => (n.array.clone(), n.names()),
-        None => (x.clone(), vec![None; x.ndim()]),
-    })
+    Ok(super::apart(x.ok()?))
 }
 
 /// The name of each axis; `None` for one that has none. An error for an array in error.

@@ -8,11 +8,11 @@ pub use functions::{
 };
 
 use crate::{
+    PyTree,
     array::{Array, Aval},
     dispatch::{ArrayValue, Rules},
     error::{Error, Result},
     rules::families,
-    tree::{Flat, Leaves, PyTree},
 };
 use std::sync::Arc;
 
@@ -36,26 +36,13 @@ pub(crate) type Name = Option<Arc<str>>;
 /// let e = quaxify(|w: &Array, x: &Array| w.t().dot(x))(&w, &named(Array::ones([3], DType::F32), ["in"]).unwrap()).unwrap_err();
 /// assert_eq!(e.message(), "`dot_general`: axis `out` meets axis `in`");
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PyTree)]
 pub struct Named {
     /// The numbers.
     pub array: Array,
     /// Name and size of each axis, as they were when the names were given.
+    #[pytree(meta)]
     axes: Vec<(Name, usize)>,
-}
-
-impl PyTree for Named {
-    fn flatten(&self, out: &mut Flat<'_>) {
-        out.node("Named");
-        out.meta("axes", &self.axes);
-        out.child("array", &self.array);
-    }
-    fn unflatten(&self, leaves: &mut Leaves<'_>) -> Self {
-        Named {
-            array: self.array.unflatten(leaves),
-            axes: self.axes.clone(),
-        }
-    }
 }
 
 /// A name as messages write it.
@@ -122,6 +109,15 @@ impl Named {
     }
 }
 
+/// The positional array, and the name of each axis, if it has one.
+fn apart(x: &Array) -> (Array, Vec<Name>) {
+    families::apart(
+        x,
+        |n: &Named| (n.array.clone(), n.names()),
+        |x| (x.clone(), vec![None; x.ndim()]),
+    )
+}
+
 /// A value with these names; a plain array if there are none.
 fn wrap(array: Array, names: Vec<Name>) -> Result<Array> {
     let array = array.ok()?.clone();
@@ -152,16 +148,6 @@ impl ArrayValue for Named {
 
     fn rules(r: &mut Rules) {
         r.precedence(50);
-        for family in [
-            families::MOVING,
-            families::IDENTITY,
-            families::ELEMENTWISE_UNARY,
-            families::ELEMENTWISE_NARY,
-            families::REDUCTIONS,
-            families::CUMULATIVE,
-            propagate::OTHERS,
-        ] {
-            r.family::<Named, _>(family, propagate::rule);
-        }
+        families::all::<Named>(r, propagate::OTHERS, propagate::rule);
     }
 }

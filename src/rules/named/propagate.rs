@@ -1,31 +1,49 @@
 //! What each primitive does with the names of axes.
 
-use super::{Name, Named, check_unique, shown, wrap};
+use super::{Name, apart, check_unique, shown, wrap};
 use crate::{
     array::{Array, Dims},
     error::{Error, Result},
     trace::{
         bind_all,
-        op::{ConvGeneralDilated, DotGeneral, Gather, Linalg, Op, Reshape, TriangularSolve},
+        op::{
+            ConvGeneralDilated, DotGeneral, Exchange, Factor, Gather, Linalg, Op, Parts, Reshape,
+            TriangularSolve,
+        },
     },
 };
 
 pub(super) const OTHERS: &[&str] = &[
+    "all_gather",
+    "all_to_all",
+    "bitcast_convert_type",
     "cholesky",
+    "cholesky_update",
     "clamp",
     "concatenate",
     "conv_general_dilated",
     "dot_general",
     "dynamic_update_slice",
+    "eig",
     "eigh",
     "fft",
+    "geqrf",
+    "hessenberg",
+    "householder_product",
     "lu",
+    "lu_pivots_to_permutation",
     "optimization_barrier",
     "pad",
+    "pbroadcast",
     "pmax",
     "pmin",
+    "ppermute",
     "psum",
     "qr",
+    "random_gamma",
+    "reduce",
+    "reduce_scatter",
+    "reduce_window",
     "reduce_window_max",
     "reduce_window_min",
     "reduce_window_prod",
@@ -36,14 +54,20 @@ pub(super) const OTHERS: &[&str] = &[
     "scatter-min",
     "scatter-mul",
     "scatter-sub",
+    "schur",
     "select_and_gather_add",
+    "select_and_scatter",
     "select_and_scatter_add",
     "select_n",
     "sort",
     "stack",
     "svd",
+    "symmetric_product",
+    "threefry2x32",
     "top_k",
     "triangular_solve",
+    "tridiagonal",
+    "tridiagonal_solve",
 ];
 
 /// An operand, taken apart.
@@ -54,16 +78,8 @@ struct Operand {
 
 impl Operand {
     fn new(x: &Array) -> Operand {
-        match x.value::<Named>() {
-            Some(n) => Operand {
-                array: n.array.clone(),
-                names: n.names(),
-            },
-            None => Operand {
-                array: x.clone(),
-                names: vec![None; x.ndim()],
-            },
-        }
+        let (array, names) = apart(x);
+        Operand { array, names }
     }
 
     fn name(&self, axis: usize) -> Name {
@@ -311,6 +327,75 @@ fn linalg(op: &Op, l: &Linalg, x: &[Operand]) -> Result<Vec<Vec<Name>>> {
     })
 }
 
+/// Which of the results' axes are axes of the operand: its rows, its columns, or neither.
+fn factor(op: &Op, p: &Factor, x: &[Operand]) -> Result<Vec<Vec<Name>>> {
+    let Some(a) = x.first() else {
+        return Ok(vec![]);
+    };
+    let lead = a.names.len().saturating_sub(2);
+    let with =
+        |last: &[Name]| -> Vec<Name> { a.names.iter().take(lead).chain(last).cloned().collect() };
+    let (rows, columns) = (a.name(lead), a.name(lead + 1));
+    let none = || with(&[None]);
+    Ok(match (p, x) {
+        (Factor::Eig { left, right }, _) => {
+            let mut all = vec![none()];
+            let sides = usize::from(*left) + usize::from(*right);
+            all.extend(std::iter::repeat_n(with(&[rows, None]), sides));
+            all
+        }
+        (Factor::Schur { .. }, _) => vec![with(&[None, None]), with(&[rows, None])],
+        // A product with the reflections on both sides, or packed with them: its axes are no longer those of the matrix.
+        (Factor::Hessenberg | Factor::Tridiagonal { .. }, _) => {
+            vec![with(&[None, None]), none(), none(), none()]
+        }
+        (Factor::Geqrf, _) => vec![with(&[None, columns]), none()],
+        (Factor::HouseholderProduct, _) => vec![with(&[rows, None])],
+        (Factor::CholeskyUpdate, [_, w, ..]) => {
+            vec![with(&[None, meet(op, &columns, &w.name(lead))?])]
+        }
+        (Factor::SymmetricProduct { .. }, [_, c, ..]) => {
+            let row = meet(op, &rows, &c.name(lead))?;
+            let other = c.name(lead + 1);
+            vec![with(&[row.filter(|r| other.as_ref() != Some(r)), other])]
+        }
+        (Factor::TridiagonalSolve, [lower, main, upper, b]) => {
+            for x in [lower, main, upper] {
+                for (i, name) in x.names.iter().enumerate() {
+                    meet(op, name, &b.name(i))?;
+                }
+            }
+            vec![b.names.clone()]
+        }
+        _ => vec![],
+    })
+}
+
+/// Of an exchange between examples.
+fn exchanged(p: &Exchange, x: &Operand) -> Vec<Name> {
+    let mut names = x.names.clone();
+    match p.parts {
+        Parts::AllGather {
+            dimension,
+            tiled: false,
+        } => names.insert(dimension.min(names.len()), None),
+        Parts::ReduceScatter {
+            dimension,
+            tiled: false,
+        } => return without(&names, &[dimension]),
+        Parts::AllToAll {
+            split_axis,
+            concat_axis,
+            tiled: false,
+        } => {
+            names = without(&names, &[split_axis]);
+            names.insert(concat_axis.min(names.len()), None);
+        }
+        _ => {}
+    }
+    names
+}
+
 pub(super) fn rule(op: &Op, operands: &[&Array]) -> Result<Vec<Array>> {
     let x: Vec<Operand> = operands.iter().map(|x| Operand::new(x)).collect();
     let arrays: Vec<Array> = x.iter().map(|x| x.array.clone()).collect();
@@ -342,6 +427,39 @@ pub(super) fn rule(op: &Op, operands: &[&Array]) -> Result<Vec<Array>> {
             let names = linalg(op, l, &x)?;
             return apply(op, &arrays, names);
         }
+        Op::Factor(p) => {
+            let names = factor(op, p, &x)?;
+            return apply(op, &arrays, names);
+        }
+        Op::Exchange(p) => exchanged(p, first),
+        Op::BitcastConvertType(p) => {
+            let (from, to) = (first.array.dtype()?.size(), p.new_dtype.size());
+            let mut names = first.names.clone();
+            match from.cmp(&to) {
+                std::cmp::Ordering::Less => drop(names.pop()),
+                std::cmp::Ordering::Equal => {}
+                std::cmp::Ordering::Greater => names.push(None),
+            }
+            names
+        }
+        Op::ReduceBy(p) => {
+            let (parts, _) = x.split_at(x.len() / 2);
+            let names = meet_all(op, &parts.iter().collect::<Vec<_>>())?;
+            let names = without(&names, &p.dimensions);
+            return apply(op, &arrays, vec![names; parts.len()]);
+        }
+        Op::ReduceWindowBy(_) => {
+            let (parts, _) = x.split_at(x.len() / 2);
+            let names = meet_all(op, &parts.iter().collect::<Vec<_>>())?;
+            return apply(op, &arrays, vec![names; parts.len()]);
+        }
+        Op::Threefry2x32(_) => {
+            let counters = x.get(2..).unwrap_or_default();
+            let names = meet_all(op, &counters.iter().collect::<Vec<_>>())?;
+            return apply(op, &arrays, vec![names; 2]);
+        }
+        // The key comes first, with an axis of words.
+        Op::RandomGamma(_) => second()?.names.clone(),
         Op::SplitAlong(p) => {
             return apply(op, &arrays, vec![first.names.clone(); p.sizes.len()]);
         }

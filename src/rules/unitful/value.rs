@@ -2,15 +2,15 @@
 
 use super::{IntoUnit, Ratio, Unit};
 use crate::{
+    PyTree,
     array::{Array, Aval, Scalar},
     dispatch::{ArrayValue, Rules},
     error::{Error, Result},
     rules::families,
     trace::{
         bind_all,
-        op::{Binary, Linalg, Op, Reducer, Unary},
+        op::{Binary, Factor, Linalg, Op, Reducer, Unary},
     },
-    tree::{Flat, Leaves, PyTree},
 };
 
 /// An array of quantities in one unit.
@@ -33,26 +33,13 @@ use crate::{
 /// let e = quaxify(position)(&v, &v, &t).unwrap_err();
 /// assert!(e.message().contains("quantities in km h^-1 and quantities in km s h^-1"));
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PyTree)]
 pub struct Unitful {
     /// The numbers.
     pub array: Array,
     /// What they count.
+    #[pytree(meta)]
     pub unit: Unit,
-}
-
-impl PyTree for Unitful {
-    fn flatten(&self, out: &mut Flat<'_>) {
-        out.node("Unitful");
-        out.meta("unit", &self.unit);
-        out.child("array", &self.array);
-    }
-    fn unflatten(&self, leaves: &mut Leaves<'_>) -> Self {
-        Unitful {
-            array: self.array.unflatten(leaves),
-            unit: self.unit.clone(),
-        }
-    }
 }
 
 /// Numbers in a unit, as an array that quaxified programs take. An error for text that names no unit, and for an array in error.
@@ -64,7 +51,7 @@ impl PyTree for Unitful {
 /// assert!(quantity(20f32, "°C").is_err());
 /// ```
 pub fn quantity(numbers: impl Into<Array>, unit: impl IntoUnit) -> Result<Array> {
-    Ok(Array::from_value(Unitful::new(numbers.into(), unit)?))
+    families::array(Unitful::new(numbers.into(), unit))
 }
 
 /// The plain numbers that an array's quantities are in a unit. An array without a unit counts in ones.
@@ -79,12 +66,17 @@ pub fn quantity(numbers: impl Into<Array>, unit: impl IntoUnit) -> Result<Array>
 /// assert_eq!(in_unit(&Array::from([0.5f32]), "%").unwrap().to_vec::<f32>().unwrap(), [50.0]);
 /// ```
 pub fn in_unit(x: &Array, unit: impl IntoUnit) -> Result<Array> {
-    let x = x.ok()?;
-    let (array, from) = match x.value::<Unitful>() {
-        Some(q) => (&q.array, q.unit.clone()),
-        None => (x, Unit::one()),
-    };
-    convert(array, &from, &unit.into_unit()?)
+    let (array, from) = apart(x.ok()?);
+    convert(&array, &from, &unit.into_unit()?)
+}
+
+/// The numbers and what they count: a plain array counts in ones.
+fn apart(x: &Array) -> (Array, Unit) {
+    families::apart(
+        x,
+        |q: &Unitful| (q.array.clone(), q.unit.clone()),
+        |x| (x.clone(), Unit::one()),
+    )
 }
 
 /// Numbers of one unit in another.
@@ -144,18 +136,9 @@ fn is_of_any_unit(x: &Array) -> bool {
 
 impl Operand {
     fn new(x: &Array) -> Operand {
-        match x.value::<Unitful>() {
-            Some(q) => Operand {
-                array: q.array.clone(),
-                unit: q.unit.clone(),
-                any: false,
-            },
-            None => Operand {
-                array: x.clone(),
-                unit: Unit::one(),
-                any: is_of_any_unit(x),
-            },
-        }
+        let any = x.value::<Unitful>().is_none() && is_of_any_unit(x);
+        let (array, unit) = apart(x);
+        Operand { array, unit, any }
     }
 
     fn array_in(&self, unit: &Unit) -> Result<Array> {
@@ -331,6 +314,33 @@ fn linalg(l: &Linalg, op: &Op, x: &[Operand]) -> Result<Vec<Array>> {
     apply(op, &arrays, &units)
 }
 
+fn factor(p: &Factor, op: &Op, x: &[Operand]) -> Result<Vec<Array>> {
+    let one = Unit::one();
+    match (p, x) {
+        (Factor::Eig { .. }, [a]) | (Factor::Schur { .. }, [a]) => {
+            apply(op, std::slice::from_ref(&a.array), &[a.unit.clone(), one])
+        }
+        (Factor::TridiagonalSolve, [matrix @ .., b]) => {
+            let (unit, mut arrays) = share(op, matrix)?;
+            arrays.push(b.array.clone());
+            apply(op, &arrays, &[b.unit.per(&unit)?])
+        }
+        (Factor::CholeskyUpdate, _) => {
+            let (unit, arrays) = share(op, x)?;
+            apply(op, &arrays, &[unit])
+        }
+        (Factor::SymmetricProduct { .. }, [a, c]) => {
+            let unit = a.unit.powi(2)?;
+            if !c.any && !c.unit.converts_to(&unit) {
+                return Err(does_not_fit(op, &[&unit, &c.unit]));
+            }
+            apply(op, &[a.array.clone(), c.array_in(&unit)?], &[unit])
+        }
+        // Reflections, which are numbers, are packed with what is left of the matrix.
+        _ => apply(op, &numbers(op, x)?, &[]),
+    }
+}
+
 /// How many elements a reduction combines into one.
 fn combined(axes: &[usize], x: &Operand) -> Result<i64> {
     let shape = x.array.aval()?.shape;
@@ -349,6 +359,7 @@ fn rule(op: &Op, operands: &[&Array]) -> Result<Vec<Array>> {
         Op::Binary(b) => binary(*b, op, &x),
         Op::IntegerPow(p) => power(op, first, Ratio::integer(p.y)),
         Op::Linalg(l) => linalg(l, op, &x),
+        Op::Factor(p) => factor(p, op, &x),
         Op::DotGeneral(_) | Op::ConvGeneralDilated(_) => match &x[..] {
             [l, r] => apply(op, &arrays(), &[l.unit.times(&r.unit)?]),
             _ => Err(Error::internal("a product takes two operands")),
@@ -434,24 +445,35 @@ fn rule(op: &Op, operands: &[&Array]) -> Result<Vec<Array>> {
 }
 
 const OTHERS: &[&str] = &[
+    "all_gather",
+    "all_to_all",
     "bitcast_convert_type",
     "cholesky",
+    "cholesky_update",
     "clamp",
     "concatenate",
     "conv_general_dilated",
     "dot_general",
     "dynamic_update_slice",
+    "eig",
     "eigh",
     "fft",
+    "geqrf",
+    "hessenberg",
+    "householder_product",
     "lu",
+    "lu_pivots_to_permutation",
     "optimization_barrier",
     "pad",
+    "pbroadcast",
     "pmax",
     "pmin",
+    "ppermute",
     "psum",
     "qr",
     "random_gamma",
     "reduce",
+    "reduce_scatter",
     "reduce_window",
     "reduce_window_max",
     "reduce_window_min",
@@ -464,6 +486,7 @@ const OTHERS: &[&str] = &[
     "scatter-min",
     "scatter-mul",
     "scatter-sub",
+    "schur",
     "select_and_gather_add",
     "select_and_scatter",
     "select_and_scatter_add",
@@ -471,9 +494,12 @@ const OTHERS: &[&str] = &[
     "sort",
     "stack",
     "svd",
+    "symmetric_product",
     "threefry2x32",
     "top_k",
     "triangular_solve",
+    "tridiagonal",
+    "tridiagonal_solve",
 ];
 
 impl ArrayValue for Unitful {
@@ -497,16 +523,6 @@ impl ArrayValue for Unitful {
 
     fn rules(r: &mut Rules) {
         r.precedence(40);
-        for family in [
-            families::MOVING,
-            families::IDENTITY,
-            families::ELEMENTWISE_UNARY,
-            families::ELEMENTWISE_NARY,
-            families::REDUCTIONS,
-            families::CUMULATIVE,
-            OTHERS,
-        ] {
-            r.family::<Unitful, _>(family, rule);
-        }
+        families::all::<Unitful>(r, OTHERS, rule);
     }
 }

@@ -1,18 +1,22 @@
 //! Intervals: arrays known to lie between two bounds, with arithmetic that never loses the true value.
 
+mod order;
+mod special;
+
 use super::families;
 use crate::{
-    array::{Array, Aval, DType},
+    PyTree,
+    array::{Array, Aval, DType, Dims},
     dispatch::{ArrayValue, Rules},
     error::{Error, Result},
     trace::{
         bind, bind_all,
         op::{
-            Binary, ConvertElementType, CumulativeKind, Op, OptimizationBarrier, Reducer,
-            ScatterKind, SelectN, Unary, WindowReducer,
+            Across, Binary, Collective, ConvertElementType, CumulativeKind, DotGeneral, Factor, Op,
+            OptimizationBarrier, Parts, Reducer, Scatter, ScatterKind, SelectN, Unary,
+            WindowReducer,
         },
     },
-    tree::{Flat, Leaves, PyTree},
 };
 use std::f64::consts::{FRAC_PI_2, PI, TAU};
 
@@ -32,26 +36,12 @@ use std::f64::consts::{FRAC_PI_2, PI, TAU};
 /// let (low, high) = bounds(&y).unwrap();
 /// assert!(low.item::<f32>().unwrap() > 1.14 && high.item::<f32>().unwrap() < 1.76);
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PyTree)]
 pub struct Interval {
     /// No element is below.
     pub lower: Array,
     /// No element is above.
     pub upper: Array,
-}
-
-impl PyTree for Interval {
-    fn flatten(&self, out: &mut Flat<'_>) {
-        out.node("Interval");
-        out.child("lower", &self.lower);
-        out.child("upper", &self.upper);
-    }
-    fn unflatten(&self, leaves: &mut Leaves<'_>) -> Self {
-        Interval {
-            lower: self.lower.unflatten(leaves),
-            upper: self.upper.unflatten(leaves),
-        }
-    }
 }
 
 /// An array between two bounds.
@@ -65,19 +55,21 @@ impl PyTree for Interval {
 /// assert_eq!(e.message(), "an interval from 2 to 1: the lower bound is above the upper one");
 /// ```
 pub fn interval(lower: impl Into<Array>, upper: impl Into<Array>) -> Result<Array> {
-    Ok(Array::from_value(Interval::new(
-        lower.into(),
-        upper.into(),
-    )?))
+    families::array(Interval::new(lower.into(), upper.into()))
 }
 
 /// The bounds of an array; of a plain one, itself twice. An error for an array in error.
 pub fn bounds(x: &Array) -> Result<(Array, Array)> {
-    let x = x.ok()?;
-    Ok(match x.value::<Interval>() {
-        Some(i) => (i.lower.clone(), i.upper.clone()),
-        None => (x.clone(), x.clone()),
-    })
+    Ok(both(x.ok()?))
+}
+
+/// A plain array is its own bounds.
+fn both(x: &Array) -> (Array, Array) {
+    families::apart(
+        x,
+        |i: &Interval| (i.lower.clone(), i.upper.clone()),
+        |x| (x.clone(), x.clone()),
+    )
 }
 
 impl Interval {
@@ -114,17 +106,12 @@ struct Operand {
 
 impl Operand {
     fn new(x: &Array) -> Operand {
-        match x.value::<Interval>() {
-            Some(i) => Operand {
-                lower: i.lower.clone(),
-                upper: i.upper.clone(),
-                exact: false,
-            },
-            None => Operand {
-                lower: x.clone(),
-                upper: x.clone(),
-                exact: true,
-            },
+        let exact = x.value::<Interval>().is_none();
+        let (lower, upper) = both(x);
+        Operand {
+            lower,
+            upper,
+            exact,
         }
     }
 
@@ -339,6 +326,8 @@ fn unary(u: Unary, x: &Operand, op: &Op) -> Result<Operand> {
             choose(&pole, &whole(&y.lower), &y)
         }
         Conj | Real => Operand::pair(x.lower.clone(), x.upper.clone()),
+        IsFinite => order::is_finite(x),
+        Lgamma | Digamma | BesselI0e | BesselI1e => special::unary(u, x)?,
         _ => return Err(refused(op)),
     })
 }
@@ -408,6 +397,18 @@ fn binary(b: Binary, x: &Operand, y: &Operand, op: &Op) -> Result<Operand> {
             let any = within(&-&any, &any, FUNCTION)?;
             choose(&right, &angle, &any)
         }
+        Rem => special::rem(x, y)?,
+        Igamma | Igammac => special::igamma(b, x, y)?,
+        Nextafter => Operand::pair(step(&x.lower, false), step(&x.upper, true)),
+        // In the order in which −0 comes before 0.
+        LtTo | LeTo => Operand::pair(
+            bind(b, &[&x.upper, &y.lower]),
+            bind(b, &[&x.lower, &y.upper]),
+        ),
+        EqTo => Operand::pair(
+            bind(b, &[&x.lower, &y.upper]) & bind(b, &[&x.upper, &y.lower]),
+            bind(LeTo, &[&x.lower, &y.upper]) & bind(LeTo, &[&y.lower, &x.upper]),
+        ),
         _ => return Err(refused(op)),
     })
 }
@@ -483,6 +484,17 @@ fn product(op: &Op, x: &Operand, y: &Operand, terms: usize) -> Result<Operand> {
     // The radius is itself a sum that was rounded, of positive numbers.
     let radius = radius * (1.0 + 2.0 * (terms + 8) as f64 * epsilon(d));
     Ok(rounded(&(&middle - &radius), &(&middle + &radius)))
+}
+
+/// The sum over the examples of a `vmap`.
+fn across(p: &Collective, x: &Operand) -> Result<Operand> {
+    let d = x.lower.dtype()?;
+    let of = |x: &Array| bind(p.clone(), &[x]);
+    let terms = of(&Array::ones((), d));
+    let slack = |x: &Array| of(&x.stop_gradient().abs()) * &terms * epsilon(d);
+    let lower = of(&x.lower) - slack(&x.lower);
+    let upper = of(&x.upper) + slack(&x.upper);
+    Ok(rounded(&lower, &upper))
 }
 
 fn size_of(x: &Array, axes: &[usize]) -> usize {
@@ -566,9 +578,18 @@ fn rule(op: &Op, operands: &[&Array]) -> Result<Vec<Array>> {
             Reducer::Max | Reducer::Min | Reducer::And | Reducer::Or => {
                 moved(op, std::slice::from_ref(x))
             }
-            _ => Err(refused(op)),
+            Reducer::Prod => one(order::product_along(x, &p.axes)?),
+            Reducer::Argmax(d) => one(order::arg(x, &p.axes, d, true)?),
+            Reducer::Argmin(d) => one(order::arg(x, &p.axes, d, false)?),
+            Reducer::Xor => Err(refused(op)),
         },
         (Op::Cumulative(p), [x]) => match p.kind {
+            // It grows with each, and its error with their number.
+            CumulativeKind::LogSumExp => {
+                let both = |x: &Array| bind(op.clone(), &[x]);
+                let units = FUNCTION + 2.0 * size_of(&x.lower, &[p.axis]) as f64;
+                one(special::wide(&both(&x.lower), &both(&x.upper), units)?)
+            }
             CumulativeKind::Sum => one(summed(op, x, size_of(&x.lower, &[p.axis]), &[])?),
             CumulativeKind::Max | CumulativeKind::Min => moved(op, std::slice::from_ref(x)),
             _ => Err(refused(op)),
@@ -582,6 +603,23 @@ fn rule(op: &Op, operands: &[&Array]) -> Result<Vec<Array>> {
             _ => Err(refused(op)),
         },
         (Op::Sort(_), [_]) | (Op::OptimizationBarrier(_), _) => moved(op, &x),
+        (Op::TopK(_), [_]) => order::top_k(op, &x),
+        (Op::Collective(p), [x]) if p.across == Across::Sum => one(across(p, x)?),
+        (Op::Collective(_), _) => moved(op, &x),
+        (Op::Exchange(p), [x]) => match p.parts {
+            Parts::ReduceScatter { .. } => one(summed(op, x, p.axis_size, &[])?),
+            _ => moved(op, std::slice::from_ref(x)),
+        },
+        (Op::Factor(p), _) => match (&**p, operands) {
+            (Factor::SymmetricProduct { alpha, beta }, [a, c]) => {
+                let last = a.ndim().saturating_sub(1);
+                let lead = || (0..last.saturating_sub(1)).collect::<Dims>();
+                let dims = DotGeneral::new(([last], [last]), (lead(), lead()));
+                let y = bind(dims, &[a, a]) * *alpha + *c * *beta;
+                Ok(vec![y.ok()?.clone()])
+            }
+            _ => Err(refused(op)),
+        },
         (Op::Sort(_) | Op::SortBy(_) | Op::ScatterBy(_), _) => Err(refused(op)),
         (Op::Scatter(p), [operand, places, updates]) if places.exact => match p.kind {
             ScatterKind::Set | ScatterKind::Max | ScatterKind::Min => moved(op, &x),
@@ -596,18 +634,30 @@ fn rule(op: &Op, operands: &[&Array]) -> Result<Vec<Array>> {
                 };
                 one(rounded(&sum(|x| &x.lower, -1.0), &sum(|x| &x.upper, 1.0)))
             }
-            _ => Err(refused(op)),
+            ScatterKind::Sub => {
+                let [operand, places, updates] = operands else {
+                    return Err(refused(op));
+                };
+                let add = Scatter {
+                    kind: ScatterKind::Add,
+                    ..(**p).clone()
+                };
+                Ok(vec![bind(add, &[operand, places, &-*updates])])
+            }
+            ScatterKind::Mul => Err(refused(op)),
         },
         (Op::Pad(_), [_, _]) => moved(op, &x),
         (Op::DynamicUpdateSlice(_), _) if places_known(2) => moved(op, &x),
         (Op::Concatenate(_) | Op::Stack(_), _) => moved(op, &x),
-        (Op::Special(_), _) => Err(refused(op)),
+        (Op::Special(s), x) => one(special::several(*s, x).unwrap_or_else(|| Err(refused(op)))?),
         _ if places_known(1) && !first.exact => moved(op, &x),
         _ => Err(refused(op)),
     }
 }
 
 const OTHERS: &[&str] = &[
+    "all_gather",
+    "all_to_all",
     "clamp",
     "concatenate",
     "conv_general_dilated",
@@ -615,6 +665,12 @@ const OTHERS: &[&str] = &[
     "dynamic_update_slice",
     "optimization_barrier",
     "pad",
+    "pbroadcast",
+    "pmax",
+    "pmin",
+    "ppermute",
+    "psum",
+    "reduce_scatter",
     "reduce_window_max",
     "reduce_window_min",
     "reduce_window_sum",
@@ -622,9 +678,12 @@ const OTHERS: &[&str] = &[
     "scatter-add",
     "scatter-max",
     "scatter-min",
+    "scatter-sub",
     "select_n",
     "sort",
     "stack",
+    "symmetric_product",
+    "top_k",
 ];
 
 impl ArrayValue for Interval {
@@ -643,16 +702,6 @@ impl ArrayValue for Interval {
 
     fn rules(r: &mut Rules) {
         r.precedence(20);
-        for family in [
-            families::MOVING,
-            families::IDENTITY,
-            families::ELEMENTWISE_UNARY,
-            families::ELEMENTWISE_NARY,
-            families::REDUCTIONS,
-            families::CUMULATIVE,
-            OTHERS,
-        ] {
-            r.family::<Interval, _>(family, rule);
-        }
+        families::all::<Interval>(r, OTHERS, rule);
     }
 }
