@@ -125,6 +125,14 @@ impl Error {
         &self.0.notes
     }
 
+    /// Is it the same error with more notes?
+    pub(crate) fn says_more_than(&self, other: &Error) -> bool {
+        let (a, b) = (&self.0, &other.0);
+        (a.kind, &a.message) == (b.kind, &b.message)
+            && a.notes.len() > b.notes.len()
+            && a.notes.starts_with(&b.notes)
+    }
+
     fn edit(mut self, f: impl FnOnce(&mut Inner)) -> Error {
         f(Arc::make_mut(&mut self.0));
         self

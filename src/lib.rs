@@ -87,6 +87,7 @@ mod guide {
         "from-python.md"
         "transformations.md"
         "types.md"
+        "types-table.md"
         "write-an-array-type.md"
         "add-a-primitive.md"
         "ir.md"

@@ -180,10 +180,6 @@ fn between_types(e: Error, op: &Op, args: &[&Array]) -> Error {
             token(op)
         ),
     };
-    let already = |n: &String| n.starts_with("no rule is for just");
-    if e.notes().iter().any(already) {
-        return e;
-    }
     e.note(format!(
         "no rule is for just `{}` of {}: `{how}` in one of the types, or in `quaxify(f).rules(..)`, would say what it means",
         op.name(),

@@ -395,7 +395,7 @@ impl ArrayValue for Prng {
     }
 
     fn rules(r: &mut Rules) {
-        r.precedence(30);
+        r.precedence(35);
         for family in [families::MOVING, families::IDENTITY, OTHERS] {
             r.family::<Prng, _>(family, rule);
         }

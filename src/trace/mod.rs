@@ -91,10 +91,15 @@ pub(crate) fn is_dispatching() -> bool {
     STACK.with_borrow(|s| s.iter().any(|t| t.context.is_some()))
 }
 
-/// Note a failed operation: the first one fails the trace, whatever becomes of its result.
+/// Note a failed operation: the first one fails the trace, whatever becomes of its result. What is said of it later is heard.
 pub(crate) fn poison(e: &Error) {
-    if let Some(t) = current() {
-        t.state().first_error.get_or_insert_with(|| e.clone());
+    let Some(t) = current() else {
+        return;
+    };
+    let mut state = t.state();
+    let first = state.first_error.get_or_insert_with(|| e.clone());
+    if e.says_more_than(first) {
+        *first = e.clone();
     }
 }
 

@@ -230,4 +230,5 @@ pub const FAMILIES: &[(&str, &[&str])] = &[
 ];
 
 /// The primitives that take no operands.
+#[allow(dead_code, reason = "the test asks for it")]
 pub const WITHOUT_OPERANDS: &[&str] = &["axis_index", "iota"];

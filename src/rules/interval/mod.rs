@@ -136,11 +136,12 @@ fn step(x: &Array, up: bool) -> Array {
     let fixed = x.stop_gradient();
     let limit = Array::full_like(&fixed, end);
     let next = bind(Binary::Nextafter, &[&fixed, &limit]);
-    // Infinite bounds stay, and what came out as NaN is any number.
+    // Infinite bounds stay, but what overflowed may be finite still, and what came out as NaN is any number.
     let known = fixed.is_finite();
     let moved = known.select(&next - &fixed, 0.0);
     let lost = fixed.ne(&fixed);
-    lost.select(&limit, x + moved)
+    let over = fixed.eq(-&limit);
+    lost.select(&limit, over.select(&next, x + moved))
 }
 
 fn epsilon(d: DType) -> f64 {
@@ -399,7 +400,11 @@ fn binary(b: Binary, x: &Operand, y: &Operand, op: &Op) -> Result<Operand> {
         }
         Rem => special::rem(x, y)?,
         Igamma | Igammac => special::igamma(b, x, y)?,
-        Nextafter => Operand::pair(step(&x.lower, false), step(&x.upper, true)),
+        Nextafter => {
+            let shape = both().lower.shape();
+            let spread = |x: Array| x.broadcast_to(&shape);
+            Operand::pair(spread(step(&x.lower, false)), spread(step(&x.upper, true)))
+        }
         // In the order in which −0 comes before 0.
         LtTo | LeTo => Operand::pair(
             bind(b, &[&x.upper, &y.lower]),

@@ -1,6 +1,8 @@
 //! Special functions: where each grows, where it falls, and what it never leaves.
 
-use super::{FUNCTION, Operand, abs, choose, clamped, rounded, turned, whole, within};
+use super::{
+    FUNCTION, Operand, abs, choose, clamped, largest, rounded, smallest, turned, whole, within,
+};
 use crate::{
     array::Array,
     error::Result,
@@ -102,14 +104,27 @@ pub(super) fn several(s: Special, x: &[Operand]) -> Option<Result<Operand>> {
     }
 }
 
-/// It falls with both, where `x > 1` and `q > 0`.
+/// `q⁻ˣ + ζ(x, q + 1)`: the second falls with both, the first is monotone in each. Where `x > 1` and `q > 0`.
 fn zeta(x: &Operand, q: &Operand) -> Result<Operand> {
     let domain = x.lower.gt(1.0) & q.lower.gt(0.0);
-    let of = |x: &Array, q: &Array| {
-        let (x, q) = (domain.select(x, 2.0), domain.select(q, 1.0));
-        bind(Special::Zeta, &[&x, &q])
+    let safe = |o: &Operand, number: f64| {
+        Operand::pair(
+            domain.select(&o.lower, number),
+            domain.select(&o.upper, number),
+        )
     };
-    let y = within(&of(&x.upper, &q.upper), &of(&x.lower, &q.lower), SERIES)?;
+    let (x, q) = (safe(x, 2.0), safe(q, 1.0));
+    let power = |x: &Array, q: &Array| q.pow(&-x);
+    let corners = [
+        power(&x.lower, &q.lower),
+        power(&x.lower, &q.upper),
+        power(&x.upper, &q.lower),
+        power(&x.upper, &q.upper),
+    ];
+    let rest = |x: &Array, q: &Array| bind(Special::Zeta, &[x, &(q + 1.0)]);
+    let low = smallest(&corners) + rest(&x.upper, &q.upper);
+    let high = largest(&corners) + rest(&x.lower, &q.lower);
+    let y = within(&low, &high, SERIES)?;
     Ok(choose(&domain, &y, &whole(&y.lower)))
 }
 
