@@ -124,8 +124,8 @@ pub(crate) fn resolve(
     let outermost = context.depth.load(Ordering::Relaxed) == 0;
     let recorder = context.recorder.as_ref().filter(|_| outermost);
     let mut considered = recorder.map(|_| vec![]);
-    let (results, decision) = decide(t, &context, op, args, at, &mut considered)
-        .map_err(|e| match outermost {
+    let (results, decision) =
+        decide(t, &context, op, args, at, &mut considered).map_err(|e| match outermost {
             true => between_types(e, op, args),
             false => e,
         })?;

@@ -407,6 +407,7 @@ fn windows(x: &Array) -> Result<Vec<Case>> {
         feature_group_count: 1,
         lhs_dilation: d(&[1, 1]),
         padding: [(1, 1), (1, 1)].into_iter().collect(),
+        precision: None,
         preferred_element_type: None,
         rhs_dilation: d(&[1, 1]),
         window_strides: d(&[1, 1]),

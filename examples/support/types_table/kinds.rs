@@ -3,8 +3,8 @@
 use quaxide::{
     prelude::*,
     rules::{
-        Algorithm, Bcoo, Format, Interval, Masked, Named, Prng, Quantised, Unitful, Zero, interval,
-        masked, quantity,
+        Algorithm, Bcoo, Format, Interval, Masked, Named, Prng, Quantised, Structured, Unitful,
+        Zero, interval, masked, quantity,
     },
 };
 
@@ -61,6 +61,14 @@ pub const KINDS: &[Kind] = &[
     .its_own(),
     Kind::new("Prng", &[keys]).of(DType::U32),
     Kind::new("Bcoo", &[|x| sparse(x, false)]).open(|x| sparse(x, true)),
+    Kind::new(
+        "Structured",
+        &[
+            |x| diagonal(x, false),
+            |x| structured(Structured::lower_triangular(&numpy::tril(x, 0)), false),
+        ],
+    )
+    .open(|x| diagonal(x, true)),
 ];
 
 impl Kind {
@@ -139,6 +147,21 @@ fn sparse(x: &Array, allow_materialise: bool) -> Option<Array> {
     Some(Array::from_value(b.allow_materialise(allow_materialise)))
 }
 
+fn structured(s: Result<Structured>, allow_materialise: bool) -> Option<Array> {
+    Some(s.ok()?.allow_materialise(allow_materialise).array())
+}
+
+fn diagonal(x: &Array, allow_materialise: bool) -> Option<Array> {
+    let square = matches!(x.shape()[..], [n, m] if n == m);
+    let float = x.dtype().ok()?.is_float();
+    (square && float).then(|| {
+        structured(
+            Structured::diagonal(&numpy::diagonal(x, 0, 0, 1)),
+            allow_materialise,
+        )
+    })?
+}
+
 /// The plain array that a value, or a result of a program on values, stands for: numbers without their unit, names or mask.
 pub fn plain(x: &Array) -> Result<Array> {
     if let Some(v) = x.value::<LoraArray>() {
@@ -146,6 +169,9 @@ pub fn plain(x: &Array) -> Result<Array> {
         return (plain(&v.w)? + update).ok().cloned();
     }
     if let Some(v) = x.value::<Bcoo>() {
+        return plain(&v.to_dense()?);
+    }
+    if let Some(v) = x.value::<Structured>() {
         return plain(&v.to_dense()?);
     }
     if let Some(v) = x.value::<Unitful>() {
