@@ -86,6 +86,83 @@ fn a_structured_matrix_is_multiplied_by_what_its_user_knows() {
     assert!(again.to_string().contains("fft"), "{again}");
 }
 
+fn fired(program: &Jaxpr) -> usize {
+    let transforms = program.eqns().iter();
+    transforms.filter(|eqn| eqn.op.name() == "fft").count()
+}
+
+#[test]
+fn an_equality_is_found_behind_a_sum_that_has_to_be_multiplied_out() {
+    // As written no product of the circulant matrix with anything is there.
+    let n = 512;
+    let value = Array::from_value(Circulant(ramp(&[n], 0.7)));
+    let (a, b, x) = (ramp(&[n, 2], 0.1), ramp(&[2, n], 0.2), ramp(&[n], 0.3));
+    let f = |c: &Array, ab: &(Array, Array), x: &Array| (c + ab.0.dot(&ab.1)).dot(x);
+    let ab = (a, b);
+    let options = || Options::new().equality(by_fft().unwrap());
+    let program = options()
+        .scope(|| quaxify(f).stages((&value, &ab, &x)))
+        .unwrap();
+    assert_eq!(fired(&program.rewritten), 3, "{}", program.rewritten);
+    let y = options().scope(|| quaxify(f)(&value, &ab, &x)).unwrap();
+    let expected = f(&circulant(&ramp(&[n], 0.7)), &ab, &x);
+    let (y, expected) = (y.to_f64_vec().unwrap(), expected.to_f64_vec().unwrap());
+    for (a, b) in y.iter().zip(&expected) {
+        assert!((a - b).abs() < 1e-2, "{a} ≠ {b}");
+    }
+}
+
+#[test]
+fn an_equality_of_vectors_holds_for_each_column() {
+    let n = 512;
+    let value = Array::from_value(Circulant(ramp(&[n], 0.7)));
+    let x = ramp(&[n, 3], 0.3);
+    let product = |c: &Array, x: &Array| c.dot(x);
+    let options = || Options::new().equality(by_fft().unwrap());
+    let program = options()
+        .scope(|| quaxify(product).stages((&value, &x)))
+        .unwrap();
+    assert!(fired(&program.rewritten) > 0, "{}", program.rewritten);
+    let y = options().scope(|| quaxify(product)(&value, &x)).unwrap();
+    let expected = circulant(&ramp(&[n], 0.7)).dot(&x);
+    let (y, expected) = (y.to_f64_vec().unwrap(), expected.to_f64_vec().unwrap());
+    for (a, b) in y.iter().zip(&expected) {
+        assert!((a - b).abs() < 1e-2, "{a} ≠ {b}");
+    }
+    // Small ones are multiplied as they are.
+    let small = Array::from_value(Circulant(ramp(&[4], 0.7)));
+    let program = options().scope(|| quaxify(product).stages((&small, &ramp(&[4], 0.3))));
+    assert_eq!(fired(&program.unwrap().rewritten), 0);
+}
+
+#[test]
+fn a_jitted_function_is_planned_for_the_options_it_is_called_under() {
+    let (a, x) = (ramp(&[30, 30], 0.3), ramp(&[30], 0.7));
+    let calls = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let seen = calls.clone();
+    let f = jit(move |a: &Array, x: &Array| {
+        seen.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        a.dot(a).dot(x)
+    });
+    let count = || calls.load(std::sync::atomic::Ordering::Relaxed);
+    let _ = f(&a, &x).unwrap();
+    let _ = f(&a, &x).unwrap();
+    assert_eq!(count(), 1);
+    for _ in 0..2 {
+        let kept = Options::new().keep_order(true);
+        let _ = kept.scope(|| f(&a, &x)).unwrap();
+    }
+    assert_eq!(count(), 2);
+    // Equal equalities are equal options, though they are stated anew.
+    for _ in 0..2 {
+        let known = Options::new().equality(by_fft().unwrap());
+        let _ = known.scope(|| f(&a, &x)).unwrap();
+    }
+    assert_eq!(count(), 3);
+    let _ = f(&a, &x).unwrap();
+    assert_eq!(count(), 3);
+}
+
 #[test]
 fn a_false_equality_is_refused_with_the_counterexample() {
     let transposed = Equality::new(
@@ -170,8 +247,15 @@ fn a_cost_model_is_kept_in_a_file() {
     let model = algebra::CostModel::default();
     model.save(&path).unwrap();
     assert_eq!(algebra::CostModel::load(&path).unwrap(), model);
-    std::fs::write(&path, "flops_per_us 3\nbytes_per_us NaN\n").unwrap();
+    std::fs::write(
+        &path,
+        "quaxide cost model 2\nflops_per_us 3\nbytes_per_us NaN\n",
+    )
+    .unwrap();
     let error = algebra::CostModel::load(&path).unwrap_err();
     assert!(error.to_string().contains("bytes_per_us"), "{error}");
+    std::fs::write(&path, "flops_per_us 3\n").unwrap();
+    let error = algebra::CostModel::load(&path).unwrap_err();
+    assert!(error.to_string().contains("first line"), "{error}");
     std::fs::remove_dir_all(&folder).unwrap();
 }

@@ -1,8 +1,11 @@
 //! `jit`, `make_jaxpr`, `eval_shape`.
 
 use super::{
-    Args, Call, DynTree, FlatArgs, Fun, Function, Tree, compile, function::function_name,
-    leaves_of, rebuild, run::Executable, stage, structure_of, view,
+    Args, Call, DynTree, FlatArgs, Fun, Function, Tree, compile,
+    function::function_name,
+    leaves_of, rebuild,
+    run::{Executable, Planning},
+    stage, structure_of, view,
 };
 use crate::{
     array::{Array, Aval},
@@ -55,8 +58,8 @@ pub fn eval_shape<'f, A: Args, F: Function<A> + Send + Sync + 'f>(f: F) -> Call<
 
 /// A function that is traced, rewritten and compiled once for each combination of argument types, and then runs from the cache.
 ///
-/// The cache is keyed on the structure of the arguments (static parts included) and on the types of their leaves. A symbolic zero
-/// stays one, on the way in and on the way out.
+/// The cache is keyed on the structure of the arguments (static parts included), on the types of their leaves, and on the
+/// [`Options`](crate::rules::algebra::Options) of the scope. A symbolic zero stays one, on the way in and on the way out.
 ///
 /// ```
 /// use quaxide::prelude::*;
@@ -76,12 +79,15 @@ struct Key {
     avals: Vec<Aval>,
     /// Which leaves are symbolic zeros: they are no variables, so that what they stand for costs nothing inside either.
     zeros: Vec<usize>,
+    /// How it is planned.
+    planning: Planning,
 }
 
 impl Key {
     /// Are leaves (of the same structure) what the program was traced for?
-    fn fits(&self, flat: &FlatArgs) -> bool {
+    fn fits(&self, flat: &FlatArgs, planning: &Planning) -> bool {
         self.avals.len() == flat.leaves.len()
+            && self.planning == *planning
             && self
                 .avals
                 .iter()
@@ -133,11 +139,12 @@ fn look_up(
     cache: &Cache,
     args: &[&dyn DynTree],
     view: View,
+    planning: &Planning,
 ) -> (FlatArgs, std::result::Result<Arc<Entry>, u64>) {
     let last = lock(cache).last.clone();
     if let Some(e) = last.filter(|e| e.key.view == view)
         && let Some(flat) = FlatArgs::of(args, view, &e.key.structure)
-        && e.key.fits(&flat)
+        && e.key.fits(&flat, planning)
     {
         return (flat, Ok(e));
     }
@@ -146,7 +153,7 @@ fn look_up(
     let candidates = lock(cache).all.get(&bucket).cloned().unwrap_or_default();
     let hit = candidates.into_iter().find(|e| {
         e.key.view == view
-            && e.key.fits(&flat)
+            && e.key.fits(&flat, planning)
             && FlatArgs::of(args, view, &e.key.structure).is_some()
     });
     if let Some(e) = &hit {
@@ -160,7 +167,8 @@ fn jit_dyn<'f>(name: &'static str, f: Fun<'f>) -> Fun<'f> {
     let name: Arc<str> = name.into();
     Arc::new(move |args| {
         let view = view();
-        let (flat, hit) = look_up(&cache, args, view);
+        let planning = Planning::here();
+        let (flat, hit) = look_up(&cache, args, view, &planning);
         let entry = match hit {
             Ok(entry) => entry,
             Err(bucket) => {
@@ -169,6 +177,7 @@ fn jit_dyn<'f>(name: &'static str, f: Fun<'f>) -> Fun<'f> {
                     view,
                     avals: flat.avals()?,
                     zeros: places_of_zeros(&flat.leaves),
+                    planning,
                 };
                 let (mut program, like) = if key.zeros.is_empty() {
                     stage(&f, args, &key.avals, None, view)?

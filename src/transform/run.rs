@@ -11,6 +11,8 @@ use crate::{
 use smallvec::SmallVec;
 use std::sync::Arc;
 
+pub(crate) use crate::rules::algebra::Planning;
+
 /// A program that is ready to run.
 pub(crate) struct Executable(crate::interp::Executable);
 

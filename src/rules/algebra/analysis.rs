@@ -14,6 +14,7 @@
 //! and the trace are not. This is a property of the tensor, not of the way it is written: of two equal terms the class keeps what both
 //! depend on.
 
+use super::apply::Application;
 use super::cost::{CostModel, Factor, one_step};
 use super::language::{Label, Labels, Shape, Term, elements};
 use super::problem::{Leaf, Value};
@@ -21,6 +22,7 @@ use super::structure::Structure;
 use egg::{Analysis, DidMerge, EGraph, Id};
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
+use std::sync::Arc;
 
 /// The e-graph of an island.
 pub type Graph = EGraph<Term, Algebra>;
@@ -262,6 +264,10 @@ pub struct Algebra {
     pub tried: FxHashSet<u64>,
     /// What each law saw of each class when it last looked at it.
     pub seen: FxHashMap<(&'static str, Id), u64>,
+    /// What users know to be equal, by the leaf that stands for it.
+    pub applications: FxHashMap<u32, Arc<Application>>,
+    /// Classes that users know something about, so that sums with them are multiplied out.
+    pub known: FxHashSet<Id>,
     /// Units of work that the rules may still do.
     pub work: u64,
     /// Whether sums are multiplied out where that pays, and not only where they must not be formed.

@@ -1,36 +1,57 @@
-//! What a plan costs: a roofline estimate.
+//! What a plan costs: an estimate from measurements.
 //!
-//! Each executable step takes a fixed charge for its kernel and the longer of its arithmetic and its traffic of memory.
-//! Pure renamings of axes are free, since a contraction reads its operands in any order; so are scalings, which a contraction
-//! takes as its alpha. A sum adds contractions into their destination and is then charged for reading it again.
+//! Each executable step takes a fixed charge for its kernel, and the longer of its arithmetic and its traffic of memory. What
+//! products of matrices take is measured at a grid of sizes and interpolated, so that skinny and small ones cost what they do;
+//! memory is slower where an operand does not fit in a cache; reductions have a speed of their own. Pure renamings of axes are
+//! free, since a contraction reads its operands in any order; so are scalings, which are moved to the smallest operand. A sum is
+//! charged for its passes over memory, which are fewer for contractions where they are added into their destination.
 //!
 //! Extraction charges the nodes of the e-graph and whole plans are charged at the end by [`super::plan::Plan::cost`]; both use
 //! the functions here.
 
-use super::language::{Label, elements};
+use super::language::{Label, Labels, elements};
 use super::structure::Structure;
 use smallvec::SmallVec;
 
+/// The sizes at which products of matrices are measured.
+pub(super) const GRID: [usize; 6] = [1, 4, 16, 64, 256, 1024];
+
+/// What one product of matrices takes beside the charge for its kernel, in microseconds, as natural logarithms: by the larger and
+/// the smaller of the result's sizes and by the size that is summed over, as indices into [`GRID`].
+pub(super) type Products = [[[f32; GRID.len()]; GRID.len()]; GRID.len()];
+
 /// The machine, in operations, bytes and kernels a microsecond.
+///
+/// [`CostModel::current`] is the one that plans are made with; [`calibrate`](super::calibrate()) measures another.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct CostModel {
-    /// Floating-point operations of a contraction in a microsecond.
+    /// Floating-point operations of a large product of `f32` matrices in a microsecond.
     pub flops_per_us: f64,
-    /// Bytes moved in a microsecond.
+    /// Bytes that go to or come from memory in a microsecond.
     pub bytes_per_us: f64,
+    /// Bytes that go to or come from caches in a microsecond.
+    pub cached_bytes_per_us: f64,
+    /// Bytes that caches hold.
+    pub cache_bytes: f64,
+    /// Bytes that are read in a microsecond where their sum is what is made of them.
+    pub summed_bytes_per_us: f64,
+    /// Bytes that are read and written in a microsecond where elements are moved: slices, paddings, gathers.
+    pub moved_bytes_per_us: f64,
+    /// Operations of a Fourier transform in a microsecond, of which there are `5·n·log₂ n`.
+    pub transform_flops_per_us: f64,
     /// What starting a kernel costs, in microseconds.
     pub kernel_us: f64,
-}
-
-impl Default for CostModel {
-    /// A desktop processor of a few cores.
-    fn default() -> Self {
-        CostModel {
-            flops_per_us: 330e3,
-            bytes_per_us: 20e3,
-            kernel_us: 1.0,
-        }
-    }
+    /// What a product of `f64` takes, over the same of `f32`.
+    pub wide: f64,
+    /// What a product of two-byte numbers takes, over the same of `f32`.
+    pub narrow: f64,
+    /// What a product within a batch takes, over the same alone.
+    pub batched: f64,
+    /// How often the result's bytes move where a contraction is added to what is there.
+    pub accumulated: f64,
+    /// What adding a contraction to what is there costs besides, in microseconds.
+    pub accumulating_us: f64,
+    pub(super) products: Products,
 }
 
 /// An operand of a product as the model sees it.
@@ -65,9 +86,63 @@ pub enum Made {
 }
 
 impl CostModel {
-    /// The time of one kernel.
-    pub fn kernel(&self, flops: f64, bytes: f64) -> f64 {
-        self.kernel_us + (flops / self.flops_per_us).max(bytes / self.bytes_per_us)
+    /// The time that bytes take to move, without a kernel's charge.
+    fn traffic(&self, bytes: f64) -> f64 {
+        // What does not fit in the caches goes at the speed of memory.
+        let cached = bytes.min(self.cache_bytes);
+        cached / self.cached_bytes_per_us + (bytes - cached) / self.bytes_per_us
+    }
+
+    /// The time of one kernel that reads and writes so many bytes; its arithmetic hides behind them.
+    pub fn kernel(&self, bytes: f64) -> f64 {
+        self.kernel_us + self.traffic(bytes)
+    }
+
+    /// The time of `batch` products of matrices, `m × k` by `k × n` each.
+    pub fn contraction(&self, itemsize: f64, [batch, m, n, k]: [f64; 4]) -> f64 {
+        if batch * m * n * k == 0.0 {
+            return self.kernel_us;
+        }
+        let by_size = match itemsize {
+            i if i > 4.0 => self.wide,
+            i if i < 4.0 => self.narrow,
+            _ => 1.0,
+        };
+        let each = self.product_us(m.max(n), m.min(n), k) * by_size;
+        let all = match batch > 1.0 {
+            true => each * batch * self.batched,
+            false => each,
+        };
+        let bytes = itemsize * batch * (m * k + k * n + m * n);
+        self.kernel_us + all.max(self.traffic(bytes))
+    }
+
+    /// What one product takes, interpolated; the logarithms of times are nearly linear in those of sizes.
+    fn product_us(&self, large: f64, small: f64, sum: f64) -> f64 {
+        let place = |size: f64| {
+            let next = GRID.iter().position(|g| *g as f64 > size);
+            match next {
+                Some(next) => {
+                    let low = next.saturating_sub(1);
+                    let (a, b) = (GRID[low] as f64, GRID[next] as f64);
+                    (low, next, ((size / a).ln() / (b / a).ln()) as f32, 0.0)
+                }
+                // Beyond the grid time grows as the arithmetic does.
+                None => {
+                    let last = GRID.len() - 1;
+                    (last, last, 0.0, (size / GRID[last] as f64).ln())
+                }
+            }
+        };
+        let (l, s, k) = (place(large), place(small), place(sum));
+        let between = |a: f32, b: f32, at: f32| a + (b - a) * at;
+        let along_sum = |l: usize, s: usize| {
+            let row = &self.products[l][s];
+            between(row[k.0], row[k.1], k.2)
+        };
+        let along_small = |l: usize| between(along_sum(l, s.0), along_sum(l, s.1), s.2);
+        let log = between(along_small(l.0), along_small(l.1), l.2);
+        (f64::from(log) + l.3 + s.3 + k.3).exp()
     }
 
     /// The time of a product, infinite where more than one step is needed. Labels below `shape.len()` are the axes of the
@@ -79,49 +154,84 @@ impl CostModel {
         if !one_step(factors, shape.len(), broadcasts) {
             return f64::INFINITY;
         }
-        let mut labels: SmallVec<[Label; 8]> = SmallVec::new();
-        let mut sizes: SmallVec<[f64; 8]> = SmallVec::new();
-        let (mut read, mut iterations, mut tensors, mut sums) = (0.0, 1.0, 0, false);
-        for factor in factors {
-            tensors += usize::from(!factor.labels.is_empty());
-            let mut own = 1.0;
-            for (axis, (label, size)) in factor.labels.iter().zip(factor.shape).enumerate() {
-                // Of axes with the same label only the diagonal is read.
-                if !factor.labels[..axis].contains(label) {
-                    own *= *size as f64;
-                }
-                if !labels.contains(label) {
-                    labels.push(*label);
-                    sizes.push(*size as f64);
-                    iterations *= *size as f64;
-                    sums |= *label as usize >= shape.len() && *size != 1;
+        if let Some(structure) = factors.iter().find(|f| f.structure.is_some()) {
+            return self.moving(itemsize, structure, factors, shape);
+        }
+        let tensors: SmallVec<[&Factor; 2]> =
+            factors.iter().filter(|f| !f.labels.is_empty()).collect();
+        let kept = |label: Label| (label as usize) < shape.len();
+        let result = elements(shape);
+        match tensors.as_slice() {
+            [] if shape.is_empty() => 0.0,
+            [] => self.kernel(itemsize * result),
+            [only] => {
+                let sums = sizes(only).any(|(label, size)| !kept(label) && size != 1);
+                let read = sizes(only).map(|(_, size)| size as f64).product();
+                match (sums, broadcasts) {
+                    (false, false) => 0.0,
+                    (false, true) => self.kernel(itemsize * (read + result)),
+                    (true, _) => self.reduction(itemsize, read, result),
                 }
             }
-            read += own;
+            [left, right, ..] => self.tensors(itemsize, [left, right], shape),
         }
-        if let Some(structure) = factors.iter().find(|f| f.structure.is_some()) {
-            let all = (labels.iter(), &sizes);
-            return self.moving(itemsize, structure, factors, all.0.zip(all.1), shape);
-        }
-        let number = factors.is_empty() && shape.is_empty();
-        if number || (factors.len() == 1 && !sums && !broadcasts) {
-            return 0.0;
-        }
-        let flops = if tensors == 2 && sums {
-            2.0 * iterations
-        } else {
-            iterations
-        };
-        self.kernel(flops, itemsize * (read + elements(shape)))
     }
 
-    /// The time of moving a tensor as a structure says; `sizes` are those of all labels of both.
-    fn moving<'a>(
+    /// The time of adding up elements of a tensor.
+    pub fn reduction(&self, itemsize: f64, read: f64, result: f64) -> f64 {
+        let summed = itemsize * read / self.summed_bytes_per_us;
+        self.kernel_us + summed.max(self.traffic(itemsize * (read + result)))
+    }
+
+    /// The time of a product of two tensors of which the sizes of the labels are known: those of both that the result has, those
+    /// of the first alone, of the second alone, and those that are summed over.
+    pub fn pair(&self, itemsize: f64, [batch, m, n, k]: [f64; 4]) -> f64 {
+        match k == 1.0 && (m == 1.0 || n == 1.0) {
+            // One multiplies the elements of the other.
+            true => self.kernel(itemsize * batch * (m + n + m * n)),
+            false => self.contraction(itemsize, [batch, m, n, k]),
+        }
+    }
+
+    /// The time of a product of two tensors, each summed first over what only it has.
+    fn tensors(&self, itemsize: f64, [left, right]: [&Factor; 2], shape: &[usize]) -> f64 {
+        let kept = |label: Label| (label as usize) < shape.len();
+        let [mut batch, mut m, mut n, mut k] = [1.0; 4];
+        let mut before = 0.0;
+        for (factor, other, own) in [(left, right, &mut m), (right, left, &mut n)] {
+            let (mut alone, mut rest) = (1.0, 1.0);
+            for (label, size) in sizes(factor) {
+                match (other.labels.contains(&label), kept(label)) {
+                    (false, true) => *own *= size as f64,
+                    (false, false) => alone *= size as f64,
+                    _ => {}
+                }
+                if other.labels.contains(&label) || kept(label) {
+                    rest *= size as f64;
+                }
+            }
+            // What only one of them has and the result has not is summed first.
+            if alone > 1.0 {
+                before += self.reduction(itemsize, alone * rest, rest);
+            }
+        }
+        for (label, size) in sizes(left) {
+            if right.labels.contains(&label) {
+                match kept(label) {
+                    true => batch *= size as f64,
+                    false => k *= size as f64,
+                }
+            }
+        }
+        before + self.pair(itemsize, [batch, m, n, k])
+    }
+
+    /// The time of moving a tensor as a structure says.
+    fn moving(
         &self,
         itemsize: f64,
         structure: &Factor,
         factors: &[Factor],
-        sizes: impl Iterator<Item = (&'a Label, &'a f64)>,
         shape: &[usize],
     ) -> f64 {
         let result = elements(shape);
@@ -136,16 +246,25 @@ impl CostModel {
             |label| tensor.labels.contains(&label),
             |l| (l as usize) < shape.len(),
         );
-        let moved = sizes
-            .filter(|(label, _)| gone.as_ref().is_none_or(|gone| !gone.contains(*label)))
-            .map(|(_, size)| size)
-            .product();
+        let (mut seen, mut moved) = (Labels::new(), 1.0);
+        for (label, size) in factors.iter().flat_map(sizes) {
+            if !seen.contains(&label) && gone.as_ref().is_none_or(|gone| !gone.contains(&label)) {
+                moved *= size as f64;
+            }
+            seen.push(label);
+        }
         self.movement(itemsize, elements(tensor.shape), moved)
     }
 
     /// The time of moving the elements of a tensor into another.
     pub fn movement(&self, itemsize: f64, from: f64, to: f64) -> f64 {
-        self.kernel(0.0, 2.0 * itemsize * from.min(to))
+        let bytes = itemsize * (from.min(to) + to);
+        self.kernel_us + (bytes / self.moved_bytes_per_us).max(self.traffic(bytes))
+    }
+
+    /// The time of Fourier transforms of so many numbers, `length` in each.
+    pub fn transform(&self, numbers: f64, length: f64) -> f64 {
+        self.kernel_us + 5.0 * numbers * length.max(2.0).log2() / self.transform_flops_per_us
     }
 
     /// The time of a linear combination with a result of so many elements.
@@ -153,7 +272,7 @@ impl CostModel {
         if let [only] = addends {
             // Scaling is free, broadcasting is not.
             return match only.elements < result {
-                true => self.kernel(0.0, itemsize * (only.elements + result)),
+                true => self.kernel(itemsize * (only.elements + result)),
                 false => 0.0,
             };
         }
@@ -169,13 +288,21 @@ impl CostModel {
             .map(|a| a.elements)
             .sum();
         if accumulated == 0.0 {
-            let flops = (addends.len() - 1) as f64 * result;
-            return self.kernel(flops, itemsize * (read + result));
+            return self.kernel(itemsize * (read + result));
         }
-        // The first contraction writes the result, which its own cost says; each further one reads it again.
-        let first = if read == 0.0 { 1.0 } else { 0.0 };
-        itemsize * (read + result * (accumulated - first)) / self.bytes_per_us
+        // The first contraction writes the result, which its own cost says.
+        let further = accumulated - if read == 0.0 { 1.0 } else { 0.0 };
+        let pass = self.traffic(itemsize * result);
+        self.traffic(itemsize * read) + further * (self.accumulating_us + self.accumulated * pass)
     }
+}
+
+/// The labels of a factor's axes, and their sizes. Of axes with the same label only the diagonal is read.
+fn sizes<'a>(factor: &'a Factor) -> impl Iterator<Item = (Label, usize)> + 'a {
+    let axes = factor.labels.iter().zip(factor.shape).enumerate();
+    let first = |(axis, (label, _)): &(usize, (&Label, _))| !factor.labels[..*axis].contains(label);
+    axes.filter(first)
+        .map(|(_, (label, size))| (*label, *size))
 }
 
 /// Whether a product is a single step: of at most two tensors and any scalars, of one tensor if it is broadcast, or of one

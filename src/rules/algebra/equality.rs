@@ -1,8 +1,9 @@
 //! What users know to be equal: two programs, of which the cheaper is used wherever the first is found.
 
-use super::cost::{CostModel, Factor};
+use super::cost::CostModel;
 use super::equation::mark;
-use super::language::{Label, Labels};
+use super::estimate::cost;
+use super::form::Form;
 use crate::array::{Array, Aval};
 use crate::error::{Error, Result};
 use crate::trace::op::Op;
@@ -24,7 +25,7 @@ const MOST_ELEMENTS: usize = 1 << 16;
 
 type Side = Arc<dyn Fn(&[Array]) -> Array + Send + Sync>;
 /// The pattern and what it equals, traced.
-type Sides = Arc<(Jaxpr, Jaxpr)>;
+pub(super) type Sides = Arc<(Jaxpr, Jaxpr)>;
 
 /// A pattern and what it equals, for all values of the inputs.
 ///
@@ -54,8 +55,26 @@ pub struct Equality {
     replacement: Side,
     /// The pattern for the sample shapes, by which candidates are recognised.
     sample: Jaxpr,
+    /// The text of both sides for the sample shapes with what they capture: equalities of which it is the same are one.
+    identity: String,
+    /// The pattern as a product that the e-graph can be searched for, if it is one.
+    form: Option<Form>,
     /// Both sides for types of inputs that have come up; `None` where they do not fit or do not agree.
     known: Mutex<FxHashMap<Vec<Aval>, Option<Sides>>>,
+}
+
+impl PartialEq for Equality {
+    fn eq(&self, other: &Equality) -> bool {
+        std::ptr::eq(self, other) || (self.name == other.name && self.identity == other.identity)
+    }
+}
+
+impl Eq for Equality {}
+
+impl std::hash::Hash for Equality {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.identity.hash(state);
+    }
 }
 
 impl fmt::Debug for Equality {
@@ -99,7 +118,13 @@ impl Equality {
             )));
         }
         compare(name, &sample, &other, &avals)?;
+        let mut identity = format!("{sample}\n{other}");
+        for (_, captured) in sample.consts().iter().chain(other.consts()) {
+            identity.push_str(&format!("\n{:?}", captured.to_f64_vec()?));
+        }
         Ok(Equality {
+            identity,
+            form: Form::of(&sample),
             name: name.into(),
             pattern,
             replacement,
@@ -113,8 +138,18 @@ impl Equality {
         &self.name
     }
 
+    /// The pattern as a product, if it is one.
+    pub(super) fn form(&self) -> Option<&Form> {
+        self.form.as_ref()
+    }
+
+    /// What the pattern equals, of these inputs.
+    pub(super) fn replacement(&self, inputs: &[Array]) -> Array {
+        (self.replacement)(inputs)
+    }
+
     /// Both sides for inputs of these types, if they take them and agree.
-    fn sides(&self, avals: Vec<Aval>) -> Option<Sides> {
+    pub(super) fn sides(&self, avals: Vec<Aval>) -> Option<Sides> {
         let lock = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = lock().get(&avals) {
             return known.clone();
@@ -192,7 +227,7 @@ fn random(aval: &Aval, seed: u64) -> Array {
     Array::from(numbers).reshape(&aval.shape).astype(aval.dtype)
 }
 
-fn same_numbers(a: &Array, b: &Array) -> bool {
+pub(super) fn same_numbers(a: &Array, b: &Array) -> bool {
     let same_type = || Ok::<_, Error>(a.aval()?.same_type(&b.aval()?));
     same_type().unwrap_or(false)
         && matches!((a.to_f64_vec(), b.to_f64_vec()), (Ok(a), Ok(b)) if a == b)
@@ -203,9 +238,10 @@ fn same_numbers(a: &Array, b: &Array) -> bool {
 pub(super) fn applied(program: &Jaxpr, equalities: &[Arc<Equality>]) -> Result<Option<Jaxpr>> {
     let mut current: Option<Jaxpr> = None;
     let mut candidates = 0;
+    let model = CostModel::current();
     for _ in 0..MOST_REPLACEMENTS {
         let program = current.as_ref().unwrap_or(program);
-        let before = cost(program);
+        let before = cost(program, &model);
         let mut found = None;
         'search: for equality in equalities {
             for root in (0..program.eqns().len()).rev() {
@@ -216,15 +252,18 @@ pub(super) fn applied(program: &Jaxpr, equalities: &[Arc<Equality>]) -> Result<O
                 if candidates > MOST_CANDIDATES {
                     break 'search;
                 }
-                let avals = matched.inputs.iter().map(|a| strong(program.atom_aval(a)));
-                let Some(sides) = equality.sides(avals.collect()) else {
+                let aval = |atom: &Option<Atom>| Some(strong(program.atom_aval(atom.as_ref()?)));
+                let avals: Option<Vec<Aval>> = matched.inputs.iter().map(aval).collect();
+                let Some(sides) = avals.and_then(|avals| equality.sides(avals)) else {
                     continue;
                 };
                 let Some(exact) = Match::exactly(program, &sides.0, root) else {
                     continue;
                 };
                 let replaced = exact.replaced(program, &sides.1)?.through(&[DCE])?;
-                if exact.forbidden || cost(&replaced) < before * (1.0 - 1e-9) {
+                // What the e-graph can find is weighed there, against all else.
+                let weighed = equality.form.is_none();
+                if exact.forbidden || weighed && cost(&replaced, &model) < before * (1.0 - 1e-9) {
                     found = Some(replaced);
                     break 'search;
                 }
@@ -243,16 +282,16 @@ fn strong(aval: &Aval) -> Aval {
 }
 
 /// A place in a program where a pattern is.
-struct Match {
+pub(super) struct Match {
     root: usize,
-    /// What stands for each input of the pattern.
-    inputs: Vec<Atom>,
+    /// What stands for each input of the pattern that it reads.
+    pub(super) inputs: Vec<Option<Atom>>,
     /// Whether the pattern contains an array that a value's type forbids to form.
     forbidden: bool,
 }
 
 impl Match {
-    fn names(program: &Jaxpr, pattern: &Jaxpr, root: usize) -> Option<Match> {
+    pub(super) fn names(program: &Jaxpr, pattern: &Jaxpr, root: usize) -> Option<Match> {
         Match::with(
             program,
             pattern,
@@ -263,7 +302,7 @@ impl Match {
         )
     }
 
-    fn exactly(program: &Jaxpr, pattern: &Jaxpr, root: usize) -> Option<Match> {
+    pub(super) fn exactly(program: &Jaxpr, pattern: &Jaxpr, root: usize) -> Option<Match> {
         Match::with(program, pattern, root, |a, b| a == b, same_numbers, true)
     }
 
@@ -325,14 +364,10 @@ impl Match {
                 }
             }
         }
-        let inputs: Option<Vec<Atom>> = pattern
-            .invars()
-            .iter()
-            .map(|var| bound.get(var).cloned())
-            .collect();
+        let inputs = pattern.invars().iter().map(|var| bound.get(var).cloned());
         Some(Match {
             root,
-            inputs: inputs?,
+            inputs: inputs.collect(),
             forbidden,
         })
     }
@@ -346,7 +381,8 @@ impl Match {
             .invars()
             .iter()
             .copied()
-            .zip(self.inputs.iter().cloned())
+            .zip(&self.inputs)
+            .filter_map(|(var, atom)| Some((var, atom.clone()?)))
             .collect();
         for (var, value) in other.consts() {
             let own = result.fresh(other.aval(*var).clone());
@@ -391,62 +427,4 @@ impl Match {
         }
         Ok(result)
     }
-}
-
-/// What a program costs as it stands, in microseconds: contractions as the model has them, transforms by their arithmetic, all
-/// else by the memory that it moves.
-fn cost(program: &Jaxpr) -> f64 {
-    let model = CostModel::current();
-    let bytes = |aval: &Aval| (aval.size() * aval.dtype.size()) as f64;
-    let of_eqn = |eqn: &Eqn| {
-        let avals: SmallVec<[&Aval; 4]> = eqn.inputs.iter().map(|a| program.atom_aval(a)).collect();
-        let results = eqn.outputs.iter().map(|var| &**program.aval(*var));
-        let moved: f64 = avals
-            .iter()
-            .copied()
-            .chain(results.clone())
-            .map(bytes)
-            .sum();
-        match &eqn.op {
-            Op::Component(_)
-            | Op::StopGradient(_)
-            | Op::Reshape(_)
-            | Op::Transpose(_)
-            | Op::BroadcastInDim(_)
-            | Op::Squeeze(_) => 0.0,
-            Op::DotGeneral(dot) => {
-                let crate::trace::op::Axes::Product { operands, output } =
-                    crate::trace::op::Primitive::axes(&**dot, &avals)
-                else {
-                    return model.kernel(0.0, moved);
-                };
-                let place = |label: &u16| match output.iter().position(|l| l == label) {
-                    Some(axis) => axis as Label,
-                    None => label.saturating_add(output.len() as Label),
-                };
-                let labels: SmallVec<[Labels; 2]> = operands
-                    .iter()
-                    .map(|labels| labels.iter().map(place).collect())
-                    .collect();
-                let factors: SmallVec<[Factor; 2]> = labels
-                    .iter()
-                    .zip(&avals)
-                    .map(|(labels, aval)| Factor {
-                        labels,
-                        shape: &aval.shape,
-                        structure: None,
-                    })
-                    .collect();
-                let shape = eqn.outputs.first().map(|var| &program.aval(*var).shape);
-                let size = avals.first().map_or(4, |aval| aval.dtype.size());
-                shape.map_or(0.0, |shape| model.product(size as f64, &factors, shape))
-            }
-            op if op.name() == "fft" => {
-                let n: f64 = results.map(|aval| aval.size() as f64).sum();
-                model.kernel(5.0 * n * n.max(2.0).log2(), moved)
-            }
-            _ => model.kernel(0.0, moved),
-        }
-    };
-    program.eqns().iter().map(of_eqn).sum()
 }

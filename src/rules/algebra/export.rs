@@ -4,6 +4,7 @@
 //! each of its axes is, contractions take and give what order they like, and a `transpose` is written only where two terms of
 //! a sum must be aligned or where the program wants another order of a result.
 
+use super::apply::Application;
 use super::import::Island;
 use super::language::{Label, Labels, Shape};
 use super::plan::{Action, Plan, PlanStep};
@@ -136,7 +137,7 @@ fn wanted(plan: &Plan) -> Vec<Option<Labels>> {
                     pass(&mut wanted, *operand, labels, &order);
                 }
             }
-            Action::Leaf(_) | Action::Band(_) => {}
+            Action::Leaf(_) | Action::Band(_) | Action::Call(..) => {}
         }
     }
     wanted
@@ -185,6 +186,7 @@ impl Writer<'_> {
                     axes: (0..rank as Label).collect(),
                 })
             }
+            Action::Call(applied, operands) => self.call(applied, operands, &step.shape),
             // Nothing is there to be read: products with it are slices and paddings.
             Action::Band(_) => Ok(Tensor {
                 atom: self.number(0.0)?,
@@ -411,6 +413,56 @@ impl Writer<'_> {
             atom: result.atom,
             shape: result.shape,
             axes: result.labels,
+        })
+    }
+
+    /// What users know to be equal, equation by equation.
+    fn call(
+        &mut self,
+        applied: &Application,
+        operands: &[(usize, Labels)],
+        shape: &[usize],
+    ) -> Result<Tensor> {
+        let inner = &applied.program;
+        let broken = || Error::internal("an equality has no result");
+        let mut names: FxHashMap<Var, Atom> = FxHashMap::default();
+        for (var, (step, axes)) in inner.invars().iter().zip(operands) {
+            let own: Labels = (0..axes.len() as Label).collect();
+            let factor = self.factor(*step, &own);
+            names.insert(*var, self.transposed(factor, axes).atom);
+        }
+        for (var, value) in inner.consts() {
+            let own = self.program.fresh(inner.aval(*var).clone());
+            self.program.consts.push((own, value.clone()));
+            names.insert(*var, Atom::Var(own));
+        }
+        let named = |names: &FxHashMap<Var, Atom>, atom: &Atom| match atom.var() {
+            Some(var) => names.get(&var).cloned().ok_or_else(broken),
+            None => Ok(atom.clone()),
+        };
+        for eqn in inner.eqns() {
+            let inputs = eqn.inputs.iter().map(|atom| named(&names, atom));
+            let inputs = inputs.collect::<Result<_>>()?;
+            let mut outputs = SmallVec::new();
+            for var in &eqn.outputs {
+                let own = self.program.fresh(inner.aval(*var).clone());
+                names.insert(*var, Atom::Var(own));
+                outputs.push(own);
+            }
+            self.eqns.push(Placed {
+                place: self.place,
+                eqn: Eqn {
+                    op: eqn.op.clone(),
+                    inputs,
+                    outputs,
+                    at: self.at,
+                },
+            });
+        }
+        Ok(Tensor {
+            atom: named(&names, inner.outs().first().ok_or_else(broken)?)?,
+            shape: shape.into(),
+            axes: (0..shape.len() as Label).collect(),
         })
     }
 

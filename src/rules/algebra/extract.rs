@@ -57,13 +57,18 @@ type Contractions = FxHashMap<Id, Made>;
 fn node_cost(graph: &Graph, known: &mut Contractions, class: Id, term: &Term) -> f64 {
     let algebra = &graph.analysis;
     let data = &graph[class].data;
-    if !matches!(term, Term::Leaf(_) | Term::Band(_))
-        && !algebra.admits(&data.provenance, &data.shape)
-    {
+    let applied = match term {
+        Term::Leaf(leaf) => algebra.applications.get(leaf),
+        _ => None,
+    };
+    let given = matches!(term, Term::Leaf(_) | Term::Band(_)) && applied.is_none();
+    if !given && !algebra.admits(&data.provenance, &data.shape) {
         return f64::INFINITY;
     }
     match term {
-        Term::Leaf(_) | Term::Ones(_) | Term::Band(_) => 0.0,
+        Term::Leaf(_) | Term::Ones(_) | Term::Band(_) => {
+            applied.map_or(0.0, |applied| applied.cost)
+        }
         Term::Prod(product) | Term::Dot(product) => {
             let factors: SmallVec<[Factor; 4]> = product
                 .children
@@ -192,6 +197,12 @@ impl ClassGraph {
                     .iter()
                     .filter_map(|root| asked.get(*root as usize));
                 children.extend(after.map(|root| self.number(graph.find(*root))));
+            }
+            if let Term::Leaf(leaf) = term
+                && let Some(applied) = graph.analysis.applications.get(leaf)
+            {
+                let operands = applied.operands.iter();
+                children.extend(operands.map(|(id, _)| self.number(graph.find(*id))));
             }
             children.sort_unstable();
             children.dedup();
@@ -461,7 +472,17 @@ impl ClassGraph {
             let id = self.ids[class];
             let data = &graph[id].data;
             let action = match &self.nodes[class][choice[class]?].term {
-                Term::Leaf(leaf) => Action::Leaf(*leaf),
+                Term::Leaf(leaf) => match graph.analysis.applications.get(leaf) {
+                    None => Action::Leaf(*leaf),
+                    Some(applied) => Action::Call(
+                        applied.clone(),
+                        applied
+                            .operands
+                            .iter()
+                            .map(|(id, axes)| Some((at(&place, id)?, axes.clone())))
+                            .collect::<Option<_>>()?,
+                    ),
+                },
                 Term::Ones(_) => Action::Product(SmallVec::new()),
                 Term::Band(band) => Action::Band(*band),
                 Term::Prod(product) | Term::Dot(product) => Action::Product(

@@ -6,8 +6,11 @@
 //! stream) bounds islands, so that each layer is an island of its own and equal layers are solved once.
 
 use super::definition::{Definition, Reading};
+use super::equality::Equality;
 use super::equation::{Equation, Kind, Move, mark};
+use super::form::{Fact, Form, Known, Stated, facts};
 use super::language::{Coefficient, Label, Labels, Shape};
+use super::options::Options;
 use super::problem::{Leaf, Mark, Operation, Problem, Value};
 use super::refine::{Parts, Refinement, in_units, runs};
 use super::structure::Structure;
@@ -17,6 +20,7 @@ use crate::trace::op::Op;
 use crate::trace::{Atom, Jaxpr, Var};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
+use std::sync::Arc;
 
 /// A piece of a program, and the problem that it poses.
 #[derive(Debug)]
@@ -47,10 +51,15 @@ pub(super) struct Island {
 ///
 /// If an operation that is no algebra forms, within a value's definition, what the value does not allow.
 pub(super) fn islands(program: &Jaxpr) -> Result<Vec<Island>> {
+    let stated: Vec<(Arc<Equality>, Vec<Fact>)> = Options::equalities()
+        .into_iter()
+        .filter(|equality| equality.form().is_some())
+        .map(|equality| (equality.clone(), facts(program, &equality)))
+        .collect();
     let mut reading = Reading::new(program);
     let (definitions, groups, refinements) = loop {
         let definitions = reading.definitions();
-        let groups = Groups::new(&reading, &definitions);
+        let groups = Groups::new(&reading, &definitions, !stated.is_empty());
         let mut refinements = Vec::with_capacity(groups.members.len());
         let mut refused = Vec::new();
         for members in &groups.members {
@@ -82,28 +91,76 @@ pub(super) fn islands(program: &Jaxpr) -> Result<Vec<Island>> {
     let users = users(program, &groups);
     let mut islands: Vec<Island> = Vec::with_capacity(count);
     for (eqns, refinement) in groups.members.into_iter().zip(refinements) {
-        let dtype = dtype(program, &eqns);
-        let builder = Builder {
-            reading: &reading,
-            refinement,
-            step_of: FxHashMap::default(),
-            component_of: FxHashMap::default(),
-            index_of: FxHashMap::default(),
-            island: Island {
-                problem: Problem::new(dtype.size() as u32),
-                preferred: prefers(program, &eqns),
-                eqns,
-                leaves: Vec::new(),
-                roots: Vec::new(),
-                origin: Vec::new(),
-                values: Vec::new(),
-                moving: FxHashMap::default(),
-                dtype,
-            },
-        };
+        let mut builder = builder(&reading, refinement, eqns);
+        builder.stated = &stated;
         islands.push(builder.build(&definitions, &users));
     }
     Ok(islands)
+}
+
+/// All algebra of a program as one island, for what it costs as it stands, and the equations that are no algebra.
+pub(super) fn whole(program: &Jaxpr) -> (Island, Vec<usize>) {
+    let mut reading = Reading::new(program);
+    let mut eqns: Vec<usize> = Vec::new();
+    let refinement = loop {
+        eqns.clear();
+        let mut equations: Vec<(usize, Var, &Equation)> = Vec::new();
+        for (index, eqn) in program.eqns().iter().enumerate() {
+            if let (Some(equation), Some(result)) =
+                (&reading.equations[index], eqn.outputs.first().copied())
+            {
+                eqns.push(index);
+                equations.push((index, result, equation));
+            }
+        }
+        match Refinement::new(program, &equations) {
+            Ok(refinement) => break refinement,
+            Err(reshapes) if reshapes.is_empty() => break Refinement::default(),
+            Err(reshapes) => {
+                for reshape in reshapes {
+                    reading.equations[reshape] = None;
+                }
+            }
+        }
+    };
+    let mut groups = Groups {
+        group_of: vec![u32::MAX; program.eqns().len()],
+        members: Vec::new(),
+    };
+    let mut rest = Vec::new();
+    for index in 0..program.eqns().len() {
+        match eqns.binary_search(&index) {
+            Ok(_) => groups.group_of[index] = 0,
+            Err(_) => rest.push(index),
+        }
+    }
+    let users = users(program, &groups);
+    let island = builder(&reading, refinement, eqns).build(&[], &users);
+    (island, rest)
+}
+
+fn builder<'a>(reading: &'a Reading<'a>, refinement: Refinement, eqns: Vec<usize>) -> Builder<'a> {
+    let program = reading.program;
+    let dtype = dtype(program, &eqns);
+    Builder {
+        reading,
+        refinement,
+        step_of: FxHashMap::default(),
+        component_of: FxHashMap::default(),
+        index_of: FxHashMap::default(),
+        stated: &[],
+        island: Island {
+            problem: Problem::new(dtype.size() as u32),
+            preferred: prefers(program, &eqns),
+            eqns,
+            leaves: Vec::new(),
+            roots: Vec::new(),
+            origin: Vec::new(),
+            values: Vec::new(),
+            moving: FxHashMap::default(),
+            dtype,
+        },
+    }
 }
 
 /// Whether contractions name the element type of their result.
@@ -175,7 +232,8 @@ struct Groups {
 }
 
 impl Groups {
-    fn new(reading: &Reading, definitions: &[Definition]) -> Groups {
+    /// A single contraction is worth a search if something is `stated` about products.
+    fn new(reading: &Reading, definitions: &[Definition], stated: bool) -> Groups {
         let program = reading.program;
         let count = program.eqns().len();
         let kinds: Vec<Option<Kind>> = reading
@@ -294,7 +352,7 @@ impl Groups {
         for (index, kind) in kinds.iter().enumerate() {
             let weight = match kind {
                 _ if inside[index] => 2,
-                Some(Kind::Contraction) => 1,
+                Some(Kind::Contraction) => 1 + u32::from(stated),
                 _ => continue,
             };
             *worth.entry(sets.find(index)).or_insert(0) += weight;
@@ -346,6 +404,8 @@ impl Sets {
 struct Builder<'a> {
     reading: &'a Reading<'a>,
     refinement: Refinement,
+    /// What users know to be equal, and where its functions stand.
+    stated: &'a [(Arc<Equality>, Vec<Fact>)],
     island: Island,
     step_of: FxHashMap<Var, u32>,
     /// The leaf of each index, by the shape of the structure that it stands for.
@@ -377,9 +437,44 @@ impl Builder<'_> {
                 self.value(definition);
             }
         }
+        self.state(eqns.last().copied().unwrap_or(0));
         self.island.eqns = eqns;
         self.order_leaves();
         self.island
+    }
+
+    /// Notes which steps are what functions of equalities make, and of which steps.
+    fn state(&mut self, last: usize) {
+        let program = self.reading.program;
+        let dtype = self.island.dtype;
+        for (equality, facts) in self.stated {
+            let mut known = Vec::new();
+            for fact in facts {
+                let of_type = |var: &Var| program.aval(*var).dtype == dtype;
+                let Some(step) = self.step_of.get(&fact.var).copied() else {
+                    continue;
+                };
+                if of_type(&fact.var) && fact.inputs.iter().all(|(_, var)| of_type(var)) {
+                    let inputs = fact.inputs.iter();
+                    let inputs = inputs.map(|(number, var)| (*number, self.operand(last, *var)));
+                    let inputs = inputs.collect();
+                    known.push(Known {
+                        factor: fact.factor,
+                        step,
+                        inputs,
+                        slice: fact.slice.clone(),
+                    });
+                }
+            }
+            let plain = equality.form().is_some_and(Form::is_plain);
+            if plain || !known.is_empty() {
+                self.island.problem.equalities.push(Stated {
+                    equality: equality.clone(),
+                    dtype,
+                    known,
+                });
+            }
+        }
     }
 
     fn push(&mut self, index: usize, operation: Operation, shape: Shape) -> u32 {

@@ -93,6 +93,8 @@ pub fn build(problem: &Problem, model: &CostModel, work: u64) -> Built {
         step: 0,
         tried: FxHashSet::default(),
         seen: FxHashMap::default(),
+        applications: FxHashMap::default(),
+        known: FxHashSet::default(),
         work,
         generous: problem.values.iter().all(|value| value.allow_materialise),
         stopped: false,

@@ -1,15 +1,18 @@
 //! Equality saturation over sums of products.
 
 mod analysis;
+mod apply;
 mod calibrate;
 mod construct;
 mod cost;
 mod definition;
 mod equality;
 mod equation;
+mod estimate;
 mod exact;
 mod export;
 mod extract;
+mod form;
 mod import;
 mod language;
 mod lower;
@@ -18,6 +21,7 @@ mod moving;
 mod network;
 mod options;
 mod oracle;
+mod phases;
 mod plan;
 mod problem;
 mod program;
@@ -35,7 +39,9 @@ pub use calibrate::calibrate;
 pub use cost::CostModel;
 pub use equality::Equality;
 pub use memo::forget;
+pub(crate) use options::Planning;
 pub use options::{Options, state};
+pub use phases::{Graphs, Phases};
 pub(crate) use program::rewrite;
 pub use report::{PlannedIsland, optimum, plans, rewritten};
 pub use view::{EClass, EGraph, ENode, egraphs};

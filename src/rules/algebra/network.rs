@@ -201,7 +201,7 @@ impl Network {
                     true => 0.0,
                     false => algebra
                         .model
-                        .kernel(whole, algebra.itemsize * (whole + size[subset])),
+                        .reduction(algebra.itemsize, whole, size[subset]),
                 };
                 continue;
             }
@@ -212,7 +212,6 @@ impl Network {
             while part > subset ^ part {
                 let other = subset ^ part;
                 if best[part].is_finite() && best[other].is_finite() {
-                    let labels = open[part] | open[other];
                     let moved = match (self.structure(part), self.structure(other)) {
                         (None, None) => None,
                         (Some(_), Some(_)) => {
@@ -225,7 +224,7 @@ impl Network {
                     if let Some((moves, tensor)) = moved {
                         if let Some(gone) = gives_way(moves, open[tensor], open[subset]) {
                             let gone = gone.iter().fold(0u64, |all, bit| all | 1 << bit);
-                            let to = self.size(labels & !gone);
+                            let to = self.size((open[part] | open[other]) & !gone);
                             let model = &algebra.model;
                             let cost =
                                 best[tensor] + model.movement(algebra.itemsize, size[tensor], to);
@@ -237,12 +236,16 @@ impl Network {
                         part = (part - 1) & subset;
                         continue;
                     }
-                    let sums = labels != open[subset];
-                    let flops = self.size(labels) * if sums { 2.0 } else { 1.0 };
-                    let moved = size[part] + size[other] + size[subset];
-                    let cost = best[part]
-                        + best[other]
-                        + algebra.model.kernel(flops, algebra.itemsize * moved);
+                    let shared = open[part] & open[other];
+                    let of = [
+                        shared & open[subset],
+                        open[part] & !open[other],
+                        open[other] & !open[part],
+                        shared & !open[subset],
+                    ];
+                    let sizes = of.map(|labels| self.size(labels));
+                    let cost =
+                        best[part] + best[other] + algebra.model.pair(algebra.itemsize, sizes);
                     if cost < best[subset] {
                         best[subset] = cost;
                         splits[subset] = part;

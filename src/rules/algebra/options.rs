@@ -19,8 +19,32 @@ pub struct Options {
     equalities: Vec<Arc<Equality>>,
 }
 
+/// What the scopes around a program come to: what was planned under equal ones is planned alike. Nothing outside of every scope.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Planning(Option<Arc<Options>>);
+
+impl PartialEq for Planning {
+    fn eq(&self, other: &Planning) -> bool {
+        match (&self.0, &other.0) {
+            (None, None) => true,
+            (Some(a), Some(b)) => {
+                Arc::ptr_eq(a, b) || (a.keep_order == b.keep_order && a.equalities == b.equalities)
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Planning {
+    /// That of this place.
+    pub(crate) fn here() -> Planning {
+        CURRENT.with_borrow(|stack| stack.last().cloned().unwrap_or_default())
+    }
+}
+
 thread_local! {
-    static CURRENT: RefCell<Vec<Options>> = const { RefCell::new(Vec::new()) };
+    /// The scopes, each with what those around it know.
+    static CURRENT: RefCell<Vec<Planning>> = const { RefCell::new(Vec::new()) };
 }
 
 static EVERYWHERE: LazyLock<Mutex<Vec<Arc<Equality>>>> = LazyLock::new(Mutex::default);
@@ -46,32 +70,33 @@ impl Options {
         self
     }
 
-    /// Runs a function; programs that are planned in it, on this thread, are planned so. A jitted function keeps the plan of the
-    /// first call with arguments of a kind.
-    pub fn scope<R>(self, f: impl FnOnce() -> R) -> R {
+    /// Runs a function; programs that are planned in it, on this thread, are planned so. A jitted function is planned once for each
+    /// kind of arguments and for each set of options that it is called under.
+    pub fn scope<R>(mut self, f: impl FnOnce() -> R) -> R {
         struct Leave;
         impl Drop for Leave {
             fn drop(&mut self) {
                 CURRENT.with_borrow_mut(|stack| stack.pop());
             }
         }
-        CURRENT.with_borrow_mut(|stack| stack.push(self));
+        CURRENT.with_borrow_mut(|stack| {
+            if let Some(Planning(Some(around))) = stack.last() {
+                self.equalities.extend(around.equalities.iter().cloned());
+            }
+            stack.push(Planning(Some(Arc::new(self))));
+        });
         let _leave = Leave;
         f()
     }
 
     pub(super) fn keeps_order() -> bool {
-        CURRENT.with_borrow(|stack| stack.last().is_some_and(|options| options.keep_order))
+        Planning::here().0.is_some_and(|options| options.keep_order)
     }
 
     /// What is known to be equal here, the innermost scope's first.
     pub(super) fn equalities() -> Vec<Arc<Equality>> {
-        let mut all: Vec<Arc<Equality>> = CURRENT.with_borrow(|stack| {
-            let scopes = stack.iter().rev();
-            scopes
-                .flat_map(|options| options.equalities.clone())
-                .collect()
-        });
+        let here = Planning::here().0;
+        let mut all = here.map_or_else(Vec::new, |options| options.equalities.clone());
         let everywhere = EVERYWHERE.lock().unwrap_or_else(PoisonError::into_inner);
         all.extend(everywhere.iter().cloned());
         all

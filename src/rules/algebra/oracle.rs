@@ -116,7 +116,7 @@ impl Search<'_> {
             if axes.len() < shape.len() {
                 let own = elements(&self.tensors[id].shape);
                 let itemsize = f64::from(self.problem.itemsize);
-                fixed += self.model.kernel(own, itemsize * (own + elements(&shape)));
+                fixed += self.model.kernel(itemsize * (own + elements(&shape)));
             }
             if !self.is_leaf(id) && !wanted.contains(&(id, false)) {
                 wanted.push((id, false));

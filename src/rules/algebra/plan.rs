@@ -1,11 +1,13 @@
 //! A plan: executable steps in order, and what they cost.
 
+use super::apply::Application;
 use super::cost::{Addend, CostModel, Factor, Made};
 use super::language::{Label, Labels, Shape, elements};
 use super::problem::{Operation, Problem};
 use super::structure::{Band, Structure};
 use smallvec::SmallVec;
 use std::fmt;
+use std::sync::Arc;
 
 /// What a step of a plan does. Operands are indices of earlier steps with the labels of their axes; labels `0..rank` are the
 /// axes of the result.
@@ -20,6 +22,8 @@ pub enum Action {
     Product(SmallVec<[(usize, Labels); 2]>),
     /// A linear combination, each operand broadcast along the axes that it lacks.
     Sum(SmallVec<[(f64, usize, Labels); 2]>),
+    /// What users know to be equal, of these operands: for each axis of an argument, the axis of the step that it is.
+    Call(Arc<Application>, SmallVec<[(usize, Labels); 3]>),
 }
 
 /// A step of a plan.
@@ -137,6 +141,11 @@ impl Plan {
                         *operand = place[*operand];
                     }
                 }
+                Action::Call(_, operands) => {
+                    for (operand, _) in operands {
+                        *operand = place[*operand];
+                    }
+                }
                 Action::Leaf(_) | Action::Band(_) => {}
             }
         }
@@ -197,6 +206,7 @@ impl Plan {
             .iter()
             .map(|step| match &step.action {
                 Action::Leaf(_) | Action::Band(_) => 0.0,
+                Action::Call(applied, _) => applied.cost,
                 Action::Product(operands) => {
                     let factors: SmallVec<[Factor; 4]> = operands
                         .iter()
@@ -277,7 +287,7 @@ impl Plan {
                 operands.iter().map(|(o, labels)| self.factor(*o, labels)),
                 step.shape.len(),
             ),
-            Action::Leaf(_) | Action::Band(_) | Action::Sum(_) => Made::Apart,
+            Action::Leaf(_) | Action::Band(_) | Action::Sum(_) | Action::Call(..) => Made::Apart,
         }
     }
 
@@ -314,6 +324,7 @@ impl Action {
             Action::Leaf(_) | Action::Band(_) => SmallVec::new(),
             Action::Product(operands) => operands.iter().map(|(operand, _)| *operand).collect(),
             Action::Sum(terms) => terms.iter().map(|(_, operand, _)| *operand).collect(),
+            Action::Call(_, operands) => operands.iter().map(|(operand, _)| *operand).collect(),
         }
     }
 }
@@ -349,7 +360,7 @@ impl fmt::Display for Plan {
         let name = |step: usize| match &self.steps[step].action {
             Action::Leaf(leaf) => format!("x{leaf}"),
             Action::Band(band) => band.to_string(),
-            Action::Product(_) | Action::Sum(_) => format!("t{step}"),
+            Action::Product(_) | Action::Sum(_) | Action::Call(..) => format!("t{step}"),
         };
         let term = |step: usize, labels: &Labels| match labels.is_empty() {
             true => name(step),
@@ -358,6 +369,13 @@ impl fmt::Display for Plan {
         for (index, step) in self.steps.iter().enumerate() {
             let body: Vec<String> = match &step.action {
                 Action::Leaf(_) | Action::Band(_) => continue,
+                Action::Call(applied, operands) => {
+                    let operands: Vec<String> = operands
+                        .iter()
+                        .map(|(o, labels)| term(*o, labels))
+                        .collect();
+                    vec![format!("`{}` of {}", applied.name, operands.join(", "))]
+                }
                 Action::Product(operands) => operands
                     .iter()
                     .map(|(operand, labels)| term(*operand, labels))

@@ -3,6 +3,7 @@
 //! A `Problem` is free of names, variables and dtypes, and leaves and steps are numbered in the order of first use, so two
 //! islands that differ by renaming alone are equal as data: the memo's key is the `Problem` itself.
 
+use super::form::Stated;
 use super::language::{Coefficient, Labels, Shape};
 use super::structure::{Band, Structure};
 use smallvec::SmallVec;
@@ -88,6 +89,8 @@ pub struct Problem {
     pub marks: Vec<Mark>,
     /// The values.
     pub values: Vec<Value>,
+    /// What users know to be equal, as far as it may be found here.
+    pub(super) equalities: Vec<Stated>,
     /// Bytes of an element.
     pub itemsize: u32,
 }

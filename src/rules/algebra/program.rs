@@ -46,7 +46,9 @@ fn rewritten(program: &Jaxpr, inner: &mut Inner) -> Result<Option<Jaxpr>> {
         }
     }
     let mut result: Option<Jaxpr> = None;
-    if marks || contractions > 1 {
+    // What users know may be of a single contraction.
+    let known = contractions > 0 && Options::equalities().iter().any(|e| e.form().is_some());
+    if marks || contractions > 1 || known {
         result = with_islands_planned(program)?;
     }
     if calls {

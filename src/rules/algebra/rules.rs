@@ -473,7 +473,10 @@ fn distribute(graph: &mut Graph, class: Id) -> bool {
                 let data = &graph[*child].data;
                 let forced = !data.feasible;
                 let scaling = inner.children.len() == 1;
-                let wanted = forced || scaling || data.provenance.several_components();
+                let algebra = &graph.analysis;
+                let known = |term: &Id| algebra.known.contains(&graph.find(*term));
+                let known = !algebra.known.is_empty() && inner.children.iter().any(known);
+                let wanted = forced || scaling || known || data.provenance.several_components();
                 // Where sums must not be formed they are multiplied out anyway; that goes first, for room is dear.
                 if !wanted && !graph.analysis.generous {
                     continue;

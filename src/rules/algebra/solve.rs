@@ -1,6 +1,7 @@
 //! From an island to its plan.
 
 use super::analysis::{Algebra, Graph};
+use super::apply;
 use super::construct::whole;
 use super::cost::CostModel;
 use super::exact;
@@ -22,6 +23,8 @@ const WORK: std::ops::RangeInclusive<u64> = 3_000..=20_000;
 const MOST_NODES: usize = 4_000;
 /// Up to so many nodes, sums are multiplied out where that pays even if others have to be.
 const FEW_NODES: usize = 1_000;
+/// How often what users know may open the way for more of it.
+const APPLICATION_ROUNDS: usize = 4;
 /// Islands of more steps are only lowered.
 const MOST_STEPS: usize = 3_000;
 
@@ -86,8 +89,7 @@ pub struct Explored {
 pub fn explore(problem: &Problem, model: &CostModel) -> Result<Explored, Refusal> {
     let written = Plan::as_written(problem).trimmed();
     let cost_as_written = written.cost(model, problem.itemsize);
-    let work = WORK_PER_STEP * problem.steps.len() as u64;
-    let mut built = build(problem, model, work.clamp(*WORK.start(), *WORK.end()));
+    let mut built = build(problem, model, work(problem));
     let lowered = lower(problem, &mut built);
     let written_is_forbidden = written_is_forbidden(problem, &built);
     // A result that is nothing but where elements go (ones added up at an index) is no product: it stays as it is written.
@@ -132,17 +134,17 @@ pub fn explore(problem: &Problem, model: &CostModel) -> Result<Explored, Refusal
         return alone(solution);
     }
 
-    let roots: Vec<(Id, Labels)> = problem
-        .roots
-        .iter()
-        .map(|&root| {
-            let view = built.views[root as usize].clone();
-            let view = whole(&mut built.graph, view, problem.shape(root));
-            (view.id, view.axes)
-        })
-        .collect();
-    built.graph.rebuild();
-    let graph = saturate(problem, built.graph);
+    let roots = rooted(problem, &mut built);
+    built.graph.analysis.known = apply::known(&built.graph, problem, &built.views);
+    let mut graph = saturate(problem, built.graph);
+    if !problem.equalities.is_empty() && !graph.analysis.broken {
+        let mut seen = apply::Seen::default();
+        for _ in 0..APPLICATION_ROUNDS {
+            if !apply::apply(&mut graph, problem, &built.views, &mut seen) {
+                break;
+            }
+        }
+    }
     if graph.analysis.broken {
         return alone(solution);
     }
@@ -176,6 +178,24 @@ pub fn explore(problem: &Problem, model: &CostModel) -> Result<Explored, Refusal
     })
 }
 
+/// The units of work that the rules may do for an island.
+pub(super) fn work(problem: &Problem) -> u64 {
+    let work = WORK_PER_STEP * problem.steps.len() as u64;
+    work.clamp(*WORK.start(), *WORK.end())
+}
+
+/// The class of each root, with the axes of the root that its are.
+pub(super) fn rooted(problem: &Problem, built: &mut Built) -> Vec<(Id, Labels)> {
+    let roots = problem.roots.iter().map(|&root| {
+        let view = built.views[root as usize].clone();
+        let view = whole(&mut built.graph, view, problem.shape(root));
+        (view.id, view.axes)
+    });
+    let roots = roots.collect();
+    built.graph.rebuild();
+    roots
+}
+
 /// Whether a step that the roots need is forbidden.
 fn written_is_forbidden(problem: &Problem, built: &Built) -> bool {
     let mut live = vec![false; problem.steps.len()];
@@ -204,7 +224,8 @@ fn written_is_forbidden(problem: &Problem, built: &Built) -> bool {
     false
 }
 
-fn saturate(problem: &Problem, graph: Graph) -> Graph {
+/// The e-graph with all that the rules find to be equal, within their budgets.
+pub(super) fn saturate(problem: &Problem, graph: Graph) -> Graph {
     let sums = problem
         .steps
         .iter()

@@ -201,6 +201,9 @@ fn evaluate(plan: &Plan, problem: &Problem) -> Vec<Vec<f64>> {
         let value = match &step.action {
             Action::Leaf(leaf) => leaf_value(&problem.leaves[*leaf as usize], *leaf),
             Action::Band(band) => band_value(band),
+            Action::Call(applied, _) => {
+                panic!("nothing is known to be equal to `{}`", applied.name)
+            }
             Action::Product(operands) => {
                 let factors: Vec<_> = operands
                     .iter()
