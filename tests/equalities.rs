@@ -259,3 +259,79 @@ fn a_cost_model_is_kept_in_a_file() {
     assert!(error.to_string().contains("first line"), "{error}");
     std::fs::remove_dir_all(&folder).unwrap();
 }
+
+fn written(text: &str) -> Result<Equality> {
+    Equality::text("circulant by fft", text)
+        .function("circulant", |x| circulant(&x[0]))
+        .shape("c", &[6])
+        .check()
+}
+
+#[test]
+fn equalities_are_written_as_text() {
+    let n = 512;
+    let text = "circulant(c)[ij]·x[j] -> [i] = irfft(rfft(c)[k]·rfft(x)[k] -> [k])[i]";
+    let value = Array::from_value(Circulant(ramp(&[n], 0.7)));
+    let product = |c: &Array, x: &Array| c.dot(x);
+    for x in [ramp(&[n], 0.3), ramp(&[n, 2], 0.3)] {
+        let options = || Options::new().equality(written(text).unwrap());
+        let program = options().scope(|| quaxify(product).stages((&value, &x)));
+        assert!(fired(&program.unwrap().rewritten) > 0);
+        let y = options().scope(|| quaxify(product)(&value, &x)).unwrap();
+        let expected = circulant(&ramp(&[n], 0.7)).dot(&x);
+        let (y, expected) = (y.to_f64_vec().unwrap(), expected.to_f64_vec().unwrap());
+        for (a, b) in y.iter().zip(&expected) {
+            assert!((a - b).abs() < 1e-2, "{a} ≠ {b}");
+        }
+    }
+    let fine: [(&str, &[(&str, &[usize])]); 4] = [
+        ("a[ij] b[jk] = b[jk]·a[ij]", &[("a", &[3, 4])]),
+        ("2·a[ij]·b[j] - a[ij]*b[j] -> [i] = a[ij]·b[j]", &[]),
+        ("diag(d[i])[ij]·x[j] = d[i]·x[i] -> [i]", &[]),
+        (
+            "(exp(a))[i]·exp(b)[i] -> [i] = exp(a[i] + b[i] -> [i])",
+            &[("a", &[3]), ("b", &[3])],
+        ),
+    ];
+    for (text, shapes) in fine {
+        let notation = Equality::text("fine", text);
+        let notation = shapes
+            .iter()
+            .fold(notation, |n, (name, s)| n.shape(name, s));
+        let equality = notation.check();
+        assert!(equality.is_ok(), "{text}: {}", equality.unwrap_err());
+    }
+}
+
+#[test]
+fn a_text_that_is_wrong_says_where() {
+    let wrong = [
+        ("a[ij]·b[jk] = ", "1:15"),
+        ("a[ij]·b[jk]", "`=` is expected"),
+        (
+            "a[ij]·b[jk] = c[ik]",
+            "1:15: `c` does not stand on the left",
+        ),
+        ("a[i1]·b[jk] = a[ij]", "1:4"),
+        ("f(a[ij])·b[jk] = a[ij]", "there is no function `f`"),
+        ("circulant(c)[ij]·x[j] = x[i]", "differ"),
+        ("circulant(z)[ij]·x[j] = x[i]", "which shape `z` has"),
+        (
+            "circulant(c)[ijk]·x[j] = x[i]",
+            "3 axes are named, and there are 2",
+        ),
+        ("a[ij]·b[jk] = a[ij]·b[jk] -> [ij]", "remains on the left"),
+        ("a[ij]·b[jk] -> [il] = a[ij]", "axis l remains"),
+        ("a·b[jk] = a[ij]", ""),
+        ("((((", "expected here"),
+    ];
+    for (text, message) in wrong {
+        let error = match text.contains("circulant(c)") {
+            true => written(text).unwrap_err(),
+            false => Equality::text("wrong", text).check().unwrap_err(),
+        };
+        assert!(error.to_string().contains(message), "{text}: {error}");
+    }
+    let deep = format!("{}a", "(".repeat(100_000));
+    assert!(Equality::text("deep", &deep).check().is_err());
+}

@@ -301,8 +301,7 @@ impl CostModel {
 fn sizes<'a>(factor: &'a Factor) -> impl Iterator<Item = (Label, usize)> + 'a {
     let axes = factor.labels.iter().zip(factor.shape).enumerate();
     let first = |(axis, (label, _)): &(usize, (&Label, _))| !factor.labels[..*axis].contains(label);
-    axes.filter(first)
-        .map(|(_, (label, size))| (*label, *size))
+    axes.filter(first).map(|(_, (label, size))| (*label, *size))
 }
 
 /// Whether a product is a single step: of at most two tensors and any scalars, of one tensor if it is broadcast, or of one

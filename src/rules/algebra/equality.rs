@@ -23,7 +23,7 @@ const CHECKS: u64 = 3;
 /// Inputs of more elements are not compared anew for their shapes.
 const MOST_ELEMENTS: usize = 1 << 16;
 
-type Side = Arc<dyn Fn(&[Array]) -> Array + Send + Sync>;
+pub(super) type Side = Arc<dyn Fn(&[Array]) -> Array + Send + Sync>;
 /// The pattern and what it equals, traced.
 pub(super) type Sides = Arc<(Jaxpr, Jaxpr)>;
 
