@@ -19,6 +19,8 @@ pub(crate) trait DynValue: Send + Sync {
     fn materialise_dyn(&self) -> Result<Array>;
     /// May a plan hold the array that the value equals?
     fn may_materialise_dyn(&self) -> bool;
+    /// Is its tangent a value of its kind, of the components' tangents?
+    fn is_own_tangent_dyn(&self) -> bool;
     /// Visit the components.
     fn flatten_dyn(&self, out: &mut Flat<'_>);
     /// The value with other components.

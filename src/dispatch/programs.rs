@@ -57,7 +57,7 @@ pub(super) struct Restaged {
 }
 
 /// What matters of a value to a loop: its structure and the types of its components.
-fn kind(x: &Array) -> Result<(tree::Structure, Vec<Aval>)> {
+pub(super) fn kind(x: &Array) -> Result<(tree::Structure, Vec<Aval>)> {
     let mut components = vec![];
     let mut push = |_: &str, c: &Array| components.push(c.clone());
     let mut flat = Flat::keeping(View::Components, &mut push);

@@ -60,6 +60,13 @@ pub trait ArrayValue: PyTree {
         true
     }
 
+    /// Is the tangent of a value a value of its kind, in which the tangents of the components stand, and those that are no numbers stay as
+    /// they are? So it is of a type that wraps an array and says something of it, as `Named` does; a function that brings its own forward
+    /// derivative then keeps it where it is applied to such values, and gives such values. Of all other types the tangent is that of the array that they equal.
+    fn is_own_tangent(&self) -> bool {
+        false
+    }
+
     /// The type with what matters of it, as messages and `traced` programs write it.
     fn describe(&self) -> String {
         match self.aval() {
@@ -94,6 +101,9 @@ impl<T: ArrayValue> DynValue for T {
     }
     fn may_materialise_dyn(&self) -> bool {
         self.may_materialise()
+    }
+    fn is_own_tangent_dyn(&self) -> bool {
+        self.is_own_tangent()
     }
     fn flatten_dyn(&self, out: &mut Flat<'_>) {
         self.flatten(out);

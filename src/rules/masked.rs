@@ -587,6 +587,10 @@ impl ArrayValue for Masked {
             .note("`filled` puts a number in their place"))
     }
 
+    fn is_own_tangent(&self) -> bool {
+        true
+    }
+
     fn describe(&self) -> String {
         format!("masked[{}]", self.data.describe())
     }

@@ -137,6 +137,10 @@ impl ArrayValue for Named {
         Ok(self.array.clone())
     }
 
+    fn is_own_tangent(&self) -> bool {
+        true
+    }
+
     fn describe(&self) -> String {
         let names: Vec<String> = self
             .names()

@@ -517,6 +517,10 @@ impl ArrayValue for Unitful {
         )
     }
 
+    fn is_own_tangent(&self) -> bool {
+        true
+    }
+
     fn describe(&self) -> String {
         format!("unitful[{}, {}]", self.array.describe(), self.unit)
     }
