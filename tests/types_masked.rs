@@ -43,6 +43,64 @@ fn is(x: &Array, want: &[f64]) {
     );
 }
 
+/// NumPy: `np.ma.array([[1, 2, 4], [3, 5, 7]], mask=[[0, 0, 1], [1, 1, 1]])`, its mean and variance, and what they depend on.
+#[test]
+fn means_count_what_is_there() {
+    let data = Array::from([[1f64, 2.0, 4.0], [3.0, 5.0, 7.0]]);
+    let mask = Array::from([[false, false, true], [true, true, true]]);
+    let x = masked(data.clone(), mask).unwrap();
+    let along = |x: &Array| x.mean(1);
+    let y = quaxify(along)(&x).unwrap();
+    assert_eq!(
+        mask_of(&y).unwrap().to_vec::<bool>().unwrap(),
+        [false, true]
+    );
+    assert_eq!(
+        filled(&y, -1.0).unwrap().to_vec::<f64>().unwrap(),
+        [1.5, -1.0]
+    );
+    let of = |f: fn(&Array) -> Array| {
+        filled(&quaxify(f)(&x).unwrap(), -1.0)
+            .unwrap()
+            .to_f64_vec()
+            .unwrap()
+    };
+    assert_eq!(of(|x| x.mean(())), [1.5]);
+    assert_eq!(of(|x| x.mean(0)), [1.0, 2.0, -1.0]);
+    assert_eq!(of(|x| x.var(())), [0.25]);
+    assert_eq!(of(|x| x.std(1)), [0.5, -1.0]);
+    assert_eq!(
+        of(|x| x - x.keepdims(1, |x, a| x.mean(a)))[..3],
+        [-0.5, 0.5, -1.0]
+    );
+    // By rows of a batch, either way round, and inside of `jit`.
+    for y in [
+        vmap(quaxify(|x: &Array| x.mean(())))(&x).unwrap(),
+        quaxify(vmap(|x: &Array| x.mean(())))(&x).unwrap(),
+        jit(quaxify(jit(along)))(&x).unwrap(),
+    ] {
+        assert_eq!(
+            filled(&y, -1.0).unwrap().to_vec::<f64>().unwrap(),
+            [1.5, -1.0]
+        );
+    }
+    // The derivative is that of the mean of two.
+    let loss = |x: &Array| (x * x).mean(());
+    let inside = quaxify(grad(loss))(&x).unwrap();
+    let outside = grad(|x: &Array| filled(&quaxify(loss)(x)?, 0.0))(&x).unwrap();
+    for g in [inside, outside] {
+        let g = filled(&g, 0.0).unwrap().to_vec::<f64>().unwrap();
+        assert_eq!(g[..2], [1.0, 2.0]);
+    }
+    let variance = quaxify(grad(|x: &Array| x.var(())))(&x).unwrap();
+    let variance = filled(&variance, 0.0).unwrap().to_vec::<f64>().unwrap();
+    assert_eq!(variance, [-0.5, 0.5, 0.0, 0.0, 0.0, 0.0]);
+    // Of plain arrays nothing changed.
+    assert_eq!(data.mean(1).to_vec::<f64>().unwrap(), [7.0 / 3.0, 5.0]);
+    let y = quaxify(|x: &Array| x.mean(()))(&data).unwrap();
+    assert_eq!(y.item::<f64>().unwrap(), 22.0 / 6.0);
+}
+
 #[test]
 fn operations_mask_what_their_operands_mask() {
     let (x, y) = (m(&[1.0, NAN, 3.0, 4.0]), m(&[10.0, 20.0, NAN, 0.0]));

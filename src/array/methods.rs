@@ -2,7 +2,8 @@
 
 use super::{
     Array, Aval, DType, Dims, IntoDims, Operand,
-    operators::{broadcasting, fail, harmonise},
+    numpy::Mean,
+    operators::{attempt, broadcasting, fail, harmonise},
 };
 use crate::{
     error::{Error, Result},
@@ -10,7 +11,7 @@ use crate::{
         bind,
         op::{
             Binary, BroadcastInDim, DotGeneral, IntegerPow, Reduce, Reducer, Reshape, SelectN,
-            StopGradient, Transpose, Unary, remaining,
+            StopGradient, Transpose, Unary, answerable_one, remaining,
         },
     },
 };
@@ -457,11 +458,10 @@ impl Array {
     #[track_caller]
     pub fn mean(&self, axes: impl IntoAxes) -> Array {
         let x = self.inexact();
-        let (Ok(a), Ok(axes)) = (x.aval(), axes.axes(x.ndim())) else {
+        let (Ok(_), Ok(axes)) = (x.aval(), axes.axes(x.ndim())) else {
             return x.sum(axes);
         };
-        let n: usize = axes.iter().filter_map(|i| a.shape.get(*i)).product();
-        x.sum(axes) / n as f64
+        attempt(|| answerable_one(Mean { axes }, std::slice::from_ref(&x)))
     }
 
     fn countable(&self) -> Array {

@@ -3,7 +3,10 @@
 use super::{Named, families};
 use crate::{
     PyTree,
-    array::{Array, Aval, DType, IntoAxes, Scalar},
+    array::{
+        Array, Aval, DType, Dims, IntoAxes, Scalar,
+        numpy::{MEAN, MEAN_BACK, Mean, MeanBack},
+    },
     dispatch::{ArrayValue, Rules, quaxify},
     error::{Error, Result},
     trace::{
@@ -21,8 +24,7 @@ use crate::{
 /// and are masked where nothing is left; what has no value (`log` of a negative number, division by zero) is masked. The mask is an array
 /// of its own, and never written into the data.
 ///
-/// A mean that divides by the number of all elements cannot know of masks: [`masked_mean`] and [`masked_var`] divide by the number of those
-/// that are there.
+/// Means and variances divide by the number of elements that are there, and softmax is among them.
 ///
 /// ```
 /// use quaxide::{prelude::*, rules::{filled, masked}};
@@ -83,7 +85,7 @@ pub fn masked_count(x: &Array, axes: impl IntoAxes) -> Result<Array> {
     quaxify(|mask: &Array| (!mask).sum(&axes))(&mask_of(x)?)
 }
 
-/// The mean of the elements that there are, along axes; masked where there is none.
+/// The mean of the elements that there are, along axes; masked where there is none. `x.mean(axes)` under `quaxify` is the same.
 ///
 /// An error for an axis that does not exist, and for a type without a mean.
 ///
@@ -91,28 +93,20 @@ pub fn masked_count(x: &Array, axes: impl IntoAxes) -> Result<Array> {
 /// use quaxide::{prelude::*, rules::{filled, masked, masked_mean}};
 /// let x = masked([1f32, 2.0, 9.0], [false, false, true]).unwrap();
 /// assert_eq!(filled(&masked_mean(&x, ()).unwrap(), 0.0).unwrap().item::<f32>().unwrap(), 1.5);
+/// let y = quaxify(|x: &Array| x.mean(()))(&x).unwrap();
+/// assert_eq!(filled(&y, 0.0).unwrap().item::<f32>().unwrap(), 1.5);
 /// ```
 pub fn masked_mean(x: &Array, axes: impl IntoAxes) -> Result<Array> {
     let axes = axes.axes(x.ndim())?;
-    let count = masked_count(x, &axes)?;
-    quaxify(|x: &Array, n: &Array| {
-        let n = n.astype(x.dtype().unwrap_or(DType::F32));
-        x.sum(&axes) / n
-    })(x, &count)
+    quaxify(|x: &Array| x.mean(&axes))(x)
 }
 
-/// The mean square deviation of the elements that there are from their mean, along axes.
+/// The mean square deviation of the elements that there are from their mean, along axes: `x.var(axes)` under `quaxify`.
 ///
 /// An error as for [`masked_mean`].
 pub fn masked_var(x: &Array, axes: impl IntoAxes) -> Result<Array> {
     let axes = axes.axes(x.ndim())?;
-    let mean = masked_mean(x, &axes)?;
-    let kept: crate::array::Dims = (0..x.ndim()).filter(|i| !axes.contains(i)).collect();
-    let square =
-        quaxify(|x: &Array, mean: &Array| (x - mean.broadcast_in_dim(x.shape(), &kept)).square())(
-            x, &mean,
-        )?;
-    masked_mean(&square, &axes)
+    quaxify(|x: &Array| x.var(&axes))(x)
 }
 
 impl Masked {
@@ -300,6 +294,32 @@ fn product(op: &Op, x: &[Operand]) -> Result<Array> {
     value(y, pairs.eq(0.0))
 }
 
+/// The mean of what is there: of `x`, where `like` has elements, too.
+fn mean(p: &Mean, x: &Array, like: &Array) -> Result<Array> {
+    let (x, like) = (Operand::new(x), Operand::new(like));
+    let mask = x.mask()? | like.mask()?;
+    let count = (!&mask).sum(&p.axes);
+    let x = Operand {
+        data: x.data,
+        mask: Some(mask),
+    };
+    let sum = x.filled(Scalar::Int(0))?.sum(&p.axes);
+    let n = count.maximum(1).astype(sum.dtype()?.real());
+    value(sum / n, count.eq(0))
+}
+
+/// The share of each element in a mean of those that are there; the others are masked.
+fn mean_back(p: &MeanBack, ct: &Array, like: &Array) -> Result<Array> {
+    let (ct, like) = (Operand::new(ct), Operand::new(like));
+    let mask = like.mask()?;
+    let count = (!&mask).sum(&p.axes);
+    let shape = like.data.shape();
+    let kept: Dims = (0..shape.len()).filter(|i| !p.axes.contains(i)).collect();
+    let n = count.maximum(1).astype(ct.data.dtype()?.real());
+    let share = (&ct.data / n).broadcast_in_dim(&shape, &kept);
+    value(share, mask | ct.mask()?.broadcast_in_dim(&shape, &kept))
+}
+
 /// The same primitive for masks, where its parameters depend on the element type.
 fn for_masks(op: &Op) -> Op {
     match op {
@@ -453,7 +473,7 @@ fn exchange(p: &Exchange, x: &[Operand]) -> Result<Vec<Array>> {
 /// `alpha·a·aᵀ + beta·c`, each by its own rule.
 fn symmetric_product(alpha: f64, beta: f64, a: &Array, c: &Array) -> Result<Array> {
     let last = a.ndim().saturating_sub(1);
-    let lead = || (0..last.saturating_sub(1)).collect::<crate::array::Dims>();
+    let lead = || (0..last.saturating_sub(1)).collect::<Dims>();
     let dims = DotGeneral::new(([last], [last]), (lead(), lead()));
     (bind(dims, &[a, a]) * alpha + c * beta).ok().cloned()
 }
@@ -597,6 +617,17 @@ impl ArrayValue for Masked {
 
     fn rules(r: &mut Rules) {
         r.precedence(60);
+        r.mixed::<Mean, Masked, _>(MEAN, |p, x| match x {
+            [x] => mean(p, x, x),
+            [x, like] => mean(p, x, like),
+            _ => Err(Error::internal("a mean takes one operand, or two")),
+        });
+        r.mixed::<MeanBack, Masked, _>(MEAN_BACK, |p, x| match x {
+            [ct, like] => mean_back(p, ct, like),
+            _ => Err(Error::internal(
+                "the transpose of a mean takes two operands",
+            )),
+        });
         families::all::<Masked>(r, OTHERS, rule);
     }
 }

@@ -91,11 +91,13 @@ pub const FUNCTIONS: &[&str] = &[
     SVDVALS.name,
     DIAGONAL.name,
     KRON.name,
+    crate::array::numpy::MEAN.name,
+    crate::array::numpy::MEAN_BACK.name,
     TRIANGLE.name,
 ];
 
 /// A function of matrices on the last two axes, for operands with a batch axis: one more of the leading axes.
-fn leading(
+pub(crate) fn leading(
     f: impl ArrayFunction,
     x: &[Array],
     dims: &[Option<usize>],

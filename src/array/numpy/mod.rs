@@ -11,6 +11,7 @@ mod einsum;
 mod functions;
 mod histogram;
 mod logic;
+mod mean;
 mod nan;
 mod polynomial;
 mod products;
@@ -30,6 +31,7 @@ pub(crate) use histogram::add_at;
 pub use histogram::{
     corrcoef, cov, cov_weighted, digitize, histogram, histogram_bin_edges, histogram2d, histogramdd,
 };
+pub use mean::{MEAN, MEAN_BACK, Mean, MeanBack};
 pub use polynomial::*;
 pub(crate) use products::kron_of;
 pub use products::*;

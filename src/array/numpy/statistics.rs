@@ -63,7 +63,10 @@ impl Array {
                 None | Some(0) => f64::NAN,
                 Some(degrees) => degrees as f64,
             };
-            Ok(squares.sum(axes) / degrees)
+            Ok(match ddof {
+                0 => squares.mean(axes),
+                _ => squares.sum(axes) / degrees,
+            })
         })
     }
 
