@@ -3,11 +3,11 @@
 Run with the pinned JAX:
 
     pip install jax==0.10.2 absl-py
-    python tests/golden/against_jax.py OUT [--kind harness|random] [--seed 0] [--count 2000] [--only REGEX] [--shard 0/1] [--text exported|lowered|generic]
+    python tests/golden/against_jax.py OUT [--kind harness|random|edges] [--seed 0] [--count 2000] [--only REGEX] [--shard 0/1] [--text exported|lowered|generic]
     quaxide check --interp reference OUT/*.mlir
 
 `harness` is every case of JAX's own list of uses of its primitives (jax._src.internal_test_util.test_harnesses): thousands,
-over every primitive, element type and parameter. `random` makes programs of several primitives from a seed, which stands in
+over every primitive, element type and parameter. `edges` is elementwise functions where they are special. `random` makes programs of several primitives from a seed, which stands in
 the name of the file: --only takes the name and makes that program again.
 
 Every program expects what JAX gave on this machine's CPU. Integers and booleans are equal. Elementwise functions are
@@ -226,10 +226,73 @@ def at_random(seed, count):
         yield f"random_{seed:06}", make
 
 
+EDGES = {
+    "f": [0.0, -0.0, 0.5, -0.5, 1.0, -1.0, 1.5, -1.5, 2.0, -2.5, 3.0, -3.0, 7.25, -11.5, 30.0, -80.0, 200.0, 1e-3, -1e-6, 6e-8,
+          1e4, -6e4, 1e-30, 3e38, np.inf, -np.inf, np.nan, np.pi, -np.pi / 2, 0.1],
+    "c": [0.0, -0.0, 1.0, -1.0, 0.5, -2.0, 3.0, 1e-3, 40.0, np.inf, -np.inf, np.nan],
+}
+
+
+def edge_values(dtype):
+    d = np.dtype(dtype)
+    if d == np.bool_:
+        return np.array([False, True])
+    if d.kind in "iu":
+        info = np.iinfo(d)
+        some = [info.min, info.min + 1, -2, -1, 0, 1, 2, 3, 7, d.itemsize * 8 - 1, d.itemsize * 8, 100, info.max - 1, info.max]
+        return np.array(sorted({int(i) for i in some if info.min <= i <= info.max}), dtype)
+    if d.kind == "c":
+        return np.array([complex(a, b) for a in EDGES["c"] for b in EDGES["c"]]).astype(d)
+    with np.errstate(all="ignore"):
+        return np.array(EDGES["f"]).astype(d)
+
+
+def edges():
+    """Elementwise functions of every type at the edges: zeros, infinities, NaNs, branch cuts, the ends of integers."""
+    floats = ["float16", jnp.bfloat16, "float32", "float64"]
+    integers = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
+    unary = """abs acos acosh asin asinh atan atanh bessel_i0e bessel_i1e cbrt ceil cos cosh digamma erf erfc erf_inv exp exp2 expm1
+        floor is_finite lgamma log log1p logistic neg rsqrt sign sin sinh sqrt square tan tanh""".split()
+    of_complex = """abs acos acosh asin asinh atan atanh conj cos cosh exp exp2 expm1 imag log log1p logistic neg real rsqrt sign sin
+        sinh sqrt square tan tanh""".split()
+    binary = "add atan2 div eq ge gt igamma igammac le lt max min mul ne nextafter pow rem sub zeta".split()
+    of_integers = """add bitwise_and bitwise_or bitwise_xor div eq ge max min mul rem shift_left shift_right_arithmetic
+        shift_right_logical sub""".split()
+
+    def one(name, f, dtypes, pairs=False):
+        for d in dtypes:
+            x = edge_values(d)
+            args = (np.repeat(x, len(x)), np.tile(x, len(x))) if pairs else (x,)
+            yield f"edge_{name}_{np.dtype(d).name}", lambda f=f, args=args: (f, args, True)
+
+    for name in unary:
+        yield from one(name, getattr(lax, name), floats)
+    for name in of_complex:
+        yield from one(name, getattr(lax, name), ["complex64", "complex128"])
+    for name in ["abs", "bitwise_not", "clz", "neg", "population_count", "sign"]:
+        yield from one(name, getattr(lax, name), integers)
+    for name in binary:
+        yield from one(name, getattr(lax, name), floats, True)
+    for name in ["add", "sub", "mul", "div", "pow", "eq"]:
+        yield from one(name, getattr(lax, name), ["complex64"], True)
+    for name in of_integers:
+        yield from one(name, getattr(lax, name), integers, True)
+    for y in (-3, -1, 0, 1, 2, 5):
+        yield from one(f"integer_pow_{y}", lambda x, y=y: lax.integer_pow(x, y), floats + ["complex64"] + (integers if y >= 0 else []))
+    for how in (lax.RoundingMethod.AWAY_FROM_ZERO, lax.RoundingMethod.TO_NEAREST_EVEN):
+        yield from one(f"round_{how.name}", lambda x, how=how: lax.round(x, how), floats)
+    for e, m in ((5, 10), (8, 7), (2, 1), (4, 3), (11, 52)):
+        yield from one(f"reduce_precision_{e}_{m}", lambda x, e=e, m=m: lax.reduce_precision(x, e, m), floats)
+    every = floats + integers + ["bool", "complex64", "complex128"]
+    for to in every:
+        to = np.dtype(to)
+        yield from one(f"convert_to_{to.name}", lambda x, to=to: lax.convert_element_type(x, to), every)
+
+
 def main():
     arguments = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     arguments.add_argument("out")
-    arguments.add_argument("--kind", default="harness", choices=["harness", "random"])
+    arguments.add_argument("--kind", default="harness", choices=["harness", "random", "edges"])
     arguments.add_argument("--seed", type=int, default=0)
     arguments.add_argument("--count", type=int, default=10**9)
     arguments.add_argument("--only", default="")
@@ -239,7 +302,8 @@ def main():
     os.makedirs(given.out, exist_ok=True)
     shard, shards = map(int, given.shard.split("/"))
     made, refused = 0, []
-    source = harnesses() if given.kind == "harness" else at_random(given.seed, given.count)
+    kinds = {"harness": harnesses, "edges": edges, "random": lambda: at_random(given.seed, given.count)}
+    source = kinds[given.kind]()
     for i, (name, make) in enumerate(source):
         if i % shards != shard or not re.search(given.only, name):
             continue

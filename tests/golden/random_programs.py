@@ -410,7 +410,7 @@ def control(m):
         lambda x: jax.vmap(lambda y: lax.cond(jnp.sum(y) > 0, lambda y: y + 1, lambda y: y * 2, y))(x),
         lambda x: jax.vmap(lambda y: lax.while_loop(lambda c: jnp.sum(jnp.abs(c)) > 3, lambda c: c // 2 if kind(x) == "int" else c / 2, y))(x),
         lambda x: lax.associative_scan(lax.max, x, axis=0, reverse=reverse),
-        lambda x: lax.reduce(x, np.zeros((), x.dtype), lambda a, b: lax.max(a, b) if kind(x) == "int" else a + b, (0,)),
+        lambda x: lax.reduce(x, np.zeros((), x.dtype), lambda a, b: a + b + a * b, (0,)),
         lambda x: jax.jit(rows)(x) + jax.jit(rows)(x * 2),
         lambda x: jax.checkpoint(lambda x: squash(x * x))(x),
         lambda x: lax.scan(lambda c, y: (c + 1, lax.cond(c % 2 == 0, lambda y: y, lambda y: -y, y)), 0, x)[1],

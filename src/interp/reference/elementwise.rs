@@ -340,7 +340,7 @@ pub(in crate::interp) fn complex_unary(u: Unary, z: Complex<f64>) -> Option<Comp
         Unary::Acosh => special::complex::acosh(z),
         Unary::Atanh => special::complex::atanh(z),
         Unary::Sqrt => special::complex::sqrt(z),
-        Unary::Rsqrt => special::complex::sqrt(z).inv(),
+        Unary::Rsqrt => special::complex::rsqrt(z),
         Unary::Square => z * z,
         Unary::Conj => z.conj(),
         _ => return None,
@@ -377,7 +377,7 @@ pair!(f32 f64);
 fn complex_binary(b: Binary, x: Complex<f64>, y: Complex<f64>) -> Option<Complex<f64>> {
     let later = (x.re, x.im).partial_cmp(&(y.re, y.im));
     Some(match b {
-        Binary::Div => x / y,
+        Binary::Div => special::complex::quotient(x, y),
         Binary::Max => {
             if later == Some(std::cmp::Ordering::Less) {
                 y

@@ -30,6 +30,47 @@ fn scaled(factor: f64, x: f64, c: f64, s: f64) -> Complex64 {
     }
 }
 
+/// The quotient, with the zeros and infinities of C99's Annex G (whose example this follows): scaled, so that only a quotient that
+/// is too large overflows.
+#[must_use]
+pub fn quotient(x: Complex64, y: Complex64) -> Complex64 {
+    let (mut a, mut b, mut c, mut d) = (x.re, x.im, y.re, y.im);
+    let largest = c.abs().max(d.abs());
+    let mut scale = 0;
+    if largest.is_finite() && largest > 0.0 {
+        scale = -libm::ilogb(largest);
+        c = libm::scalbn(c, scale);
+        d = libm::scalbn(d, scale);
+    }
+    let norm = c * c + d * d;
+    let re = libm::scalbn((a * c + b * d) / norm, scale);
+    let im = libm::scalbn((b * c - a * d) / norm, scale);
+    if !(re.is_nan() && im.is_nan()) {
+        return Complex64::new(re, im);
+    }
+    let unit = |v: f64| f64::from(u8::from(v.is_infinite())).copysign(v);
+    if norm == 0.0 && !(a.is_nan() && b.is_nan()) {
+        let infinity = f64::INFINITY.copysign(c);
+        return Complex64::new(infinity * a, infinity * b);
+    }
+    if (a.is_infinite() || b.is_infinite()) && c.is_finite() && d.is_finite() {
+        (a, b) = (unit(a), unit(b));
+        let infinity = f64::INFINITY;
+        return Complex64::new(infinity * (a * c + b * d), infinity * (b * c - a * d));
+    }
+    if (c.is_infinite() || d.is_infinite()) && a.is_finite() && b.is_finite() {
+        (c, d) = (unit(c), unit(d));
+        return Complex64::new(0.0 * (a * c + b * d), 0.0 * (b * c - a * d));
+    }
+    Complex64::new(re, im)
+}
+
+/// `1 / √z`.
+#[must_use]
+pub fn rsqrt(z: Complex64) -> Complex64 {
+    quotient(Complex64::new(1.0, 0.0), sqrt(z))
+}
+
 /// `e^z`.
 #[must_use]
 pub fn exp(z: Complex64) -> Complex64 {
@@ -445,6 +486,6 @@ pub fn logistic(z: Complex64) -> Complex64 {
         let e = exp(z);
         e / (e + 1.0)
     } else {
-        (exp(-z) + 1.0).inv()
+        quotient(Complex64::new(1.0, 0.0), exp(-z) + 1.0)
     }
 }

@@ -217,3 +217,41 @@ fn the_next_number_is_one_step_away() {
         -0.996_093_75
     );
 }
+
+/// C99's Annex G: what is infinite or zero stays so, whatever NaNs the schoolbook's formula has.
+#[test]
+fn quotients_keep_infinities_and_zeros() {
+    use num_complex::Complex64;
+    let c = Complex64::new;
+    let (infinity, nan) = (f64::INFINITY, f64::NAN);
+    for (x, y, wanted) in [
+        (c(1.0, 0.0), c(infinity, nan), c(0.0, 0.0)),
+        (c(1.0, 2.0), c(-infinity, infinity), c(0.0, 0.0)),
+        (c(infinity, 1.0), c(2.0, 0.0), c(infinity, nan)),
+        (c(infinity, infinity), c(1.0, 1.0), c(infinity, nan)),
+        (c(1.0, 1.0), c(0.0, 0.0), c(infinity, infinity)),
+        (c(1e300, 1e300), c(1e300, 1e300), c(1.0, 0.0)),
+        (c(1e-300, 0.0), c(0.0, 1e-300), c(0.0, -1.0)),
+        (c(3.0, 4.0), c(1.0, -2.0), c(-1.0, 2.0)),
+    ] {
+        let z = complex::quotient(x, y);
+        let same = |a: f64, b: f64| a == b || b.is_nan();
+        assert!(
+            same(z.re, wanted.re) && same(z.im, wanted.im),
+            "{x} / {y} = {z}"
+        );
+    }
+    for (z, wanted) in [
+        (c(0.0, 0.0), c(infinity, nan)),
+        (c(-infinity, 1.0), c(0.0, 0.0)),
+        (c(4.0, 0.0), c(0.5, 0.0)),
+    ] {
+        let y = complex::rsqrt(z);
+        assert!(
+            (y.re - wanted.re).abs() < 1e-15 || y.re == wanted.re,
+            "{z}: {y}"
+        );
+    }
+    assert_eq!(complex::logistic(c(-infinity, 1.0)).norm(), 0.0);
+    assert_eq!(complex::logistic(c(infinity, 1.0)).re, 1.0);
+}
