@@ -21,6 +21,8 @@ pub(crate) trait DynValue: Send + Sync {
     fn may_materialise_dyn(&self) -> bool;
     /// Is its tangent a value of its kind, of the components' tangents?
     fn is_own_tangent_dyn(&self) -> bool;
+    /// What the value is the sum of, if it says so.
+    fn terms_dyn(&self) -> Option<Vec<Array>>;
     /// Visit the components.
     fn flatten_dyn(&self, out: &mut Flat<'_>);
     /// The value with other components.

@@ -20,6 +20,8 @@ pub enum Decision {
     Default(String),
     /// The programs inside the primitive were interpreted with the values.
     Inside,
+    /// The terms of values of this type, one by one, since the type of one has a rule.
+    Terms(String),
     /// A function that no rule answers: the operations that define it are what the program says.
     Defined,
     /// The arrays that values of these types equal; the optimiser plans around them.
@@ -32,6 +34,7 @@ impl fmt::Display for Decision {
             Decision::Plain => f.write_str("plain arrays"),
             Decision::Rule(r) => write!(f, "rule {r}"),
             Decision::Default(t) => write!(f, "default of {t}"),
+            Decision::Terms(t) => write!(f, "term by term of {t}"),
             Decision::Defined => f.write_str("the operations that define it"),
             Decision::Inside => f.write_str("interpreted inside"),
             Decision::Definition(t) => write!(f, "definition of {t}, planned by the algebra"),

@@ -4,18 +4,19 @@ use super::{
     programs,
     record::{Decision, Recorder},
     rules::{Body, Results, Rule, Rules, choose},
-    value::zero_rules,
+    value::{rules_of, zero_rules},
 };
 use crate::{
     array::{Array, Aval, DynValue, Repr, Scalar},
     error::{Error, ErrorKind, Result},
+    rules::Terms,
     trace::{
         self, Identity, Trace, bind, bind_at,
         op::{Component, Op},
     },
     tree::{Leaves, View},
 };
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::{SmallVec, smallvec};
 use std::{
     panic::Location,
@@ -37,6 +38,8 @@ pub(crate) struct Context {
     running: Mutex<Vec<Body>>,
     /// The `traced` program and the choices, if someone wants to see them.
     pub(super) recorder: Option<Mutex<Recorder>>,
+    /// Values that are sums, with their terms.
+    terms: Mutex<FxHashMap<Identity, (Array, Array)>>,
 }
 
 /// A rule may call for others to this depth.
@@ -54,6 +57,7 @@ impl Context {
             depth: AtomicUsize::new(0),
             running: Mutex::default(),
             recorder: recorder.map(Mutex::new),
+            terms: Mutex::default(),
         }
     }
 
@@ -65,6 +69,7 @@ impl Context {
             depth: AtomicUsize::new(self.depth.load(Ordering::Relaxed)),
             running: Mutex::new(lock(&self.running).clone()),
             recorder: None,
+            terms: Mutex::default(),
         }
     }
 
@@ -233,6 +238,58 @@ fn weigh(
     }
 }
 
+/// Has the type of a term, or of a term of it, a rule for this operand?
+fn answers(op: &Op, args: &[&Array], i: usize, term: &Array) -> bool {
+    let Some(v) = term.as_dyn_value() else {
+        return false;
+    };
+    let mut with = args.to_vec();
+    if let Some(slot) = with.get_mut(i) {
+        *slot = term;
+    }
+    let table = v.table_dyn().downcast::<Rules>();
+    table.is_ok_and(|t| t.candidates(op, &with).next().is_some())
+        || v.terms_dyn()
+            .is_some_and(|terms| terms.iter().any(|t| answers(op, args, i, t)))
+}
+
+/// The operands with sums in the place of values that are some, where a term has a rule; and what those are called.
+fn taken_apart(context: &Context, op: &Op, args: &[&Array]) -> Option<(Vec<Array>, String)> {
+    let mut names = vec![];
+    let mut apart: Vec<Array> = args.iter().map(|a| (*a).clone()).collect();
+    for (i, x) in args.iter().enumerate() {
+        let Some(v) = x.as_dyn_value() else { continue };
+        if v.as_any().is::<Terms>() {
+            continue;
+        }
+        let known = lock(&context.terms).get(&x.identity()).cloned();
+        let sum = match known {
+            Some((_, sum)) => sum,
+            None => {
+                let Some(sum) = v.terms_dyn().and_then(|t| Terms::new(t).ok()) else {
+                    continue;
+                };
+                let sum = Array::from_value(sum);
+                // Keeping `x` keeps its address from being used again.
+                lock(&context.terms).insert(x.identity(), ((*x).clone(), sum.clone()));
+                sum
+            }
+        };
+        let Some(terms) = sum.value::<Terms>() else {
+            continue;
+        };
+        if terms.terms().iter().any(|t| answers(op, args, i, t)) {
+            names.push(v.type_name());
+            if let Some(slot) = apart.get_mut(i) {
+                *slot = sum.clone();
+            }
+        }
+    }
+    let refs: Vec<&Array> = apart.iter().collect();
+    let fits = !names.is_empty() && rules_of::<Terms>().candidates(op, &refs).next().is_some();
+    fits.then(|| (apart, names.join(", ")))
+}
+
 /// What a function that no rule answers is defined to be.
 fn defined(op: &Op, args: &[&Array], at: &'static Location<'static>) -> Option<Result<Results>> {
     let Op::Custom(p) = op else {
@@ -342,6 +399,10 @@ fn decide(
     }
     if let Some(results) = defined(op, args, at) {
         return Ok((results?, Decision::Defined));
+    }
+    if let Some((apart, names)) = taken_apart(context, op, args) {
+        let results = context.deeper(|| bind_at(op, &apart.iter().collect::<Vec<_>>(), at))?;
+        return Ok((results, Decision::Terms(names)));
     }
     let defaults: SmallVec<[&Arc<Rules>; 2]> =
         tables.iter().filter(|t| t.default.is_some()).collect();

@@ -67,6 +67,12 @@ pub trait ArrayValue: PyTree {
         false
     }
 
+    /// The arrays of which it is the sum, for a value whose components are values: where the type of one has a rule for what is linear, the
+    /// rule meets that term, and the others are added ([`Terms`](crate::rules::Terms)). So an adapter over a sparse weight stays sparse.
+    fn terms(&self) -> Option<Vec<Array>> {
+        None
+    }
+
     /// The type with what matters of it, as messages and `traced` programs write it.
     fn describe(&self) -> String {
         match self.aval() {
@@ -104,6 +110,10 @@ impl<T: ArrayValue> DynValue for T {
     }
     fn is_own_tangent_dyn(&self) -> bool {
         self.is_own_tangent()
+    }
+
+    fn terms_dyn(&self) -> Option<Vec<Array>> {
+        self.terms()
     }
     fn flatten_dyn(&self, out: &mut Flat<'_>) {
         self.flatten(out);

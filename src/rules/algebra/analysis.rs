@@ -11,7 +11,9 @@
 //!    originates from it.
 //!
 //! So `w + a·b`, its multiples and transposes and `a·b` are forbidden; `w·x`, `b·x`, `w·bᵀ`, the norm of the rows, the diagonal
-//! and the trace are not. This is a property of the tensor, not of the way it is written: of two equal terms the class keeps what both
+//! and the trace are not. A result that is a part of the value, of half its elements or fewer, is what the program asks for and no
+//! intermediate: a slice of rows may be formed where it is returned, not on the way to a product. This is a property of the tensor,
+//! not of the way it is written: of two equal terms the class keeps what both
 //! depend on.
 
 use super::apply::Application;
@@ -252,6 +254,8 @@ pub struct Algebra {
     pub provenances: Vec<Provenance>,
     /// The values whose definitions the island holds.
     pub values: Vec<Value>,
+    /// Parts of values that the program itself asks for, by the sizes of their axes: plans may form those.
+    pub parts: Vec<(u32, Shape)>,
     /// The machine.
     pub model: CostModel,
     /// Bytes of an element.
@@ -291,9 +295,13 @@ impl Algebra {
                 };
                 let long = dependence.origins.iter().zip(shape);
                 let long = long.filter(|(_, size)| **size != 1).map(|(o, _)| *o);
+                let asked = |(part, sizes): &(u32, Shape)| {
+                    *part == dependence.value && *sizes == sorted(shape)
+                };
                 !value.allow_materialise
                     && dependence.components.count_ones() >= 2
                     && have_their_own(value.axes, &long.collect::<SmallVec<[u32; 4]>>())
+                    && !self.parts.iter().any(asked)
             })
             .map(|dependence| dependence.value)
     }
@@ -333,6 +341,13 @@ fn have_their_own(axes: u32, origins: &[u32]) -> bool {
     let mut taken: SmallVec<[Option<u32>; 4]> = SmallVec::from_elem(None, origins.len());
     let mut wanted = (0..u32::BITS).filter(|axis| axes >> axis & 1 == 1);
     wanted.all(|axis| place(axis, origins, &mut taken, &mut 0))
+}
+
+/// The sizes of axes, whatever their order.
+pub fn sorted(shape: &[usize]) -> Shape {
+    let mut sizes: Shape = shape.into();
+    sizes.sort_unstable();
+    sizes
 }
 
 /// The shape of a node from its children's shapes and labels.

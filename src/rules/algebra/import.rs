@@ -776,11 +776,13 @@ impl Builder<'_> {
         let shape = self.island.problem.shape(whole);
         let long = (0..shape.len().min(32)).filter(|axis| shape[*axis] != 1);
         let axes = long.fold(0, |all, axis| all | 1 << axis);
+        let size = shape.iter().product();
         let origins = origins(&self.island.problem, whole);
         let problem = &mut self.island.problem;
         let value = problem.values.len() as u32;
         problem.values.push(Value {
             axes,
+            size,
             allow_materialise: definition.allow_materialise,
         });
         self.island.values.push(definition.eqn);

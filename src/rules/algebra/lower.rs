@@ -9,7 +9,7 @@
 //! Each sum and product that comes up is put into the e-graph and equated with the step, so that saturation starts where
 //! the lowering ends.
 
-use super::analysis::{Algebra, Dependence, Graph, Provenance};
+use super::analysis::{Algebra, Dependence, Graph, Provenance, sorted};
 use super::construct::{
     Level, Operand, View, constant, equate_views, gathered, product, renamed, scaled, sum, whole,
 };
@@ -54,6 +54,36 @@ pub struct Built {
 
 /// Puts the program as written into a fresh e-graph.
 pub fn build(problem: &Problem, model: &CostModel, work: u64) -> Built {
+    build_with(problem, model, work, vec![])
+}
+
+/// The parts of values that are results and no more than half of what they are parts of.
+pub fn parts_asked_for(problem: &Problem, built: &Built) -> Vec<(u32, Shape)> {
+    let algebra = &built.graph.analysis;
+    let mut parts = vec![];
+    for root in &problem.roots {
+        let Some(view) = built.views.get(*root as usize) else {
+            continue;
+        };
+        let data = &built.graph[view.id].data;
+        let Some(value) = algebra.forbids(&data.provenance, &data.shape) else {
+            continue;
+        };
+        let size = problem.values.get(value as usize).map_or(0, |v| v.size);
+        if 2.0 * elements(&data.shape) <= size as f64 {
+            parts.push((value, sorted(&data.shape)));
+        }
+    }
+    parts
+}
+
+/// As [`build`], where plans may form some parts of values.
+pub fn build_with(
+    problem: &Problem,
+    model: &CostModel,
+    work: u64,
+    parts: Vec<(u32, Shape)>,
+) -> Built {
     let largest = problem
         .steps
         .iter()
@@ -87,6 +117,7 @@ pub fn build(problem: &Problem, model: &CostModel, work: u64) -> Built {
         leaves: problem.leaves.clone(),
         provenances,
         values: problem.values.clone(),
+        parts,
         model: *model,
         itemsize: f64::from(problem.itemsize),
         largest,

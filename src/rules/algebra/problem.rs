@@ -72,6 +72,8 @@ pub struct Mark {
 pub struct Value {
     /// The axes of what it equals that are longer than one, one bit each.
     pub axes: u32,
+    /// How many elements it has; 0 if that is not known.
+    pub size: usize,
     /// Whether plans may form what it equals.
     pub allow_materialise: bool,
 }

@@ -108,6 +108,7 @@ impl Island {
     fn value(&mut self, axes: u32, allow_materialise: bool) -> u32 {
         self.problem.values.push(Value {
             axes,
+            size: 0,
             allow_materialise,
         });
         self.problem.values.len() as u32 - 1
