@@ -20,6 +20,7 @@ pub struct LoraConfig {
     pub(super) allow_materialise: bool,
     pub(super) stop_gradient: bool,
     pub(super) convolutions: bool,
+    pub(super) decomposed: bool,
     pub(super) filter: Option<Arc<Filter>>,
 }
 
@@ -59,6 +60,7 @@ impl LoraConfig {
             allow_materialise: false,
             stop_gradient: true,
             convolutions: false,
+            decomposed: false,
             filter: None,
         }
     }
@@ -102,6 +104,13 @@ impl LoraConfig {
     #[must_use]
     pub fn convolutions(mut self, yes: bool) -> Self {
         self.convolutions = yes;
+        self
+    }
+
+    /// Does [`loraify`](super::loraify) make [`DoraArray`](super::DoraArray)s, whose rows keep a size of their own?
+    #[must_use]
+    pub fn decomposed(mut self, yes: bool) -> Self {
+        self.decomposed = yes;
         self
     }
 

@@ -22,9 +22,10 @@ use crate::{
 ///
 /// ```
 /// use quaxide::{prelude::*, rules::LoraKernel};
-/// let conv = nn::Conv2d::new(nn::ConvConfig::new(3, 8, 3), &random::key(0));
+/// let conv = nn::Conv2d::new(3, 8, 3, &random::key(0));
 /// let kernel = LoraKernel::new(&conv.weight, &LoraConfig::rank(2), &random::key(1)).unwrap();
-/// let adapted = nn::Conv2d { weight: Array::from_value(kernel), ..conv.clone() };
+/// let mut adapted = conv.clone();
+/// adapted.weight = Array::from_value(kernel);
 /// let x = Array::ones([3, 5, 5], DType::F32);
 /// let y = quaxify(nn::Conv2d::call)(&adapted, &x).unwrap();
 /// assert!(y.allclose(conv.call(&x), 1e-5, 1e-5, false).item::<bool>().unwrap());

@@ -1,6 +1,6 @@
 //! Whole models: every layer adapted, merged, or picked out.
 
-use super::{LoraArray, LoraConfig};
+use super::{DoraArray, LoraArray, LoraConfig, LoraKernel};
 use crate::{
     array::Array,
     error::{Error, Result},
@@ -14,6 +14,9 @@ use std::cell::Cell;
 
 /// The tree with the weight of every [`nn::Linear`] in it (or of those that the configuration's filter picks) turned into a
 /// [`LoraArray`]; all else stays. `quaxify` runs it.
+///
+/// With [`LoraConfig::decomposed`] it is a [`DoraArray`]; with [`LoraConfig::convolutions`] the kernels of convolutions become
+/// [`LoraKernel`]s, whatever the filter, which is for linear layers.
 ///
 /// The layers are visited in the tree's order; each takes the next key, `key, subkey = key.split()`, picked or not, so that what a
 /// layer draws does not depend on the others. A layer that occurs again, which is one whose weight is the same buffer (or the same
@@ -41,34 +44,35 @@ pub fn loraify<T: PyTree>(model: &T, config: LoraConfig, key: &Key) -> Result<T>
     let (seen, mut failed) = (Cell::new(0), None);
     let (mut key, mut layers, mut picked) = (key.clone(), 0, 0);
     let mut adapters: FxHashMap<Identity, Array> = FxHashMap::default();
-    let mut wrap = |layer: &nn::Linear, first: usize| -> Result<nn::Linear> {
+    // The adapted weight of a layer, or `None` if it is not picked.
+    let mut wrap = |weight: &Array, linear: Option<&nn::Linear>, first: usize| {
         layers += 1;
         let [next, subkey] = key.split();
         key = next;
         let place = paths.get(first).map_or("", String::as_str);
         let node = place.strip_suffix(".weight").unwrap_or(place);
-        if config
-            .filter
-            .as_ref()
-            .is_some_and(|keep| !keep(node, layer))
-        {
-            return Ok(layer.clone());
+        let passes = |layer| config.filter.as_ref().is_none_or(|keep| keep(node, layer));
+        if !linear.is_none_or(passes) {
+            return Ok(None);
         }
         picked += 1;
-        let identity = layer.weight.ok()?.identity();
-        let weight = match adapters.get(&identity) {
-            Some(adapter) => adapter.clone(),
-            None => {
-                let lora = LoraArray::at(&format!("`{place}`"), &layer.weight, &config, &subkey)?;
-                let weight = Array::from_value(lora);
-                adapters.insert(identity, weight.clone());
-                weight
+        let identity = weight.ok()?.identity();
+        if let Some(adapter) = adapters.get(&identity) {
+            return Ok(Some(adapter.clone()));
+        }
+        let place = format!("`{place}`");
+        let adapter = match linear {
+            None => Array::from_value(LoraKernel::at(&place, weight, &config, &subkey)?),
+            Some(_) => {
+                let lora = LoraArray::at(&place, weight, &config, &subkey)?;
+                match config.decomposed {
+                    true => Array::from_value(DoraArray::new(lora)?),
+                    false => Array::from_value(lora),
+                }
             }
         };
-        Ok(nn::Linear {
-            weight,
-            ..layer.clone()
-        })
+        adapters.insert(identity, adapter.clone());
+        Ok::<_, Error>(Some(adapter))
     };
     let new = {
         let mut leaf = |x: &Array| {
@@ -76,16 +80,39 @@ pub fn loraify<T: PyTree>(model: &T, config: LoraConfig, key: &Key) -> Result<T>
             x.clone()
         };
         let mut node = |x: &dyn std::any::Any| -> Option<Box<dyn std::any::Any>> {
-            let layer: &nn::Linear = x.downcast_ref()?;
             let first = seen.get();
-            seen.set(first + tree::leaves_in(layer, View::Values).len());
-            match wrap(layer, first) {
-                Ok(layer) => Some(Box::new(layer)),
-                Err(e) => {
+            let mut adapted = |weight: &Array, linear: Option<&nn::Linear>, leaves: usize| {
+                seen.set(first + leaves);
+                wrap(weight, linear, first).unwrap_or_else(|e| {
                     failed.get_or_insert(e);
-                    Some(Box::new(layer.clone()))
-                }
+                    None
+                })
+            };
+            let count = |leaves: Vec<Array>| leaves.len();
+            if let Some(layer) = x.downcast_ref::<nn::Linear>() {
+                let leaves = count(tree::leaves_in(layer, View::Values));
+                let weight = adapted(&layer.weight, Some(layer), leaves);
+                let weight = weight.unwrap_or_else(|| layer.weight.clone());
+                return Some(Box::new(nn::Linear {
+                    weight,
+                    ..layer.clone()
+                }));
             }
+            macro_rules! convolution {
+                ($($Conv:ty)*) => {$(
+                    if let Some(layer) = x.downcast_ref::<$Conv>() {
+                        let leaves = count(tree::leaves_in(layer, View::Values));
+                        let weight = adapted(&layer.weight, None, leaves);
+                        let mut layer = layer.clone();
+                        layer.weight = weight.unwrap_or(layer.weight);
+                        return Some(Box::new(layer));
+                    }
+                )*};
+            }
+            if config.convolutions {
+                convolution!(nn::Conv1d nn::Conv2d nn::Conv3d);
+            }
+            None
         };
         model.unflatten(&mut Leaves::replacing(View::Values, &mut leaf, &mut node))
     };
@@ -101,7 +128,7 @@ pub fn loraify<T: PyTree>(model: &T, config: LoraConfig, key: &Key) -> Result<T>
     }
 }
 
-/// The tree with every [`LoraArray`] in it merged into the plain array that it equals: [`LoraArray::merge`].
+/// The tree with every [`LoraArray`], [`DoraArray`] and [`LoraKernel`] in it merged into the plain array that it equals.
 ///
 /// ```
 /// use quaxide::prelude::*;
@@ -114,10 +141,16 @@ pub fn loraify<T: PyTree>(model: &T, config: LoraConfig, key: &Key) -> Result<T>
 pub fn unloraify<T: PyTree>(model: &T) -> Result<T> {
     let mut failed = None;
     let mut merged = |x: &Array| {
-        let Some(lora) = x.value::<LoraArray>() else {
+        let merged = if let Some(x) = x.value::<LoraArray>() {
+            x.merge()
+        } else if let Some(x) = x.value::<DoraArray>() {
+            x.merge()
+        } else if let Some(x) = x.value::<LoraKernel>() {
+            x.merge()
+        } else {
             return x.clone();
         };
-        lora.merge().unwrap_or_else(|e| {
+        merged.unwrap_or_else(|e| {
             failed.get_or_insert(e);
             x.clone()
         })
@@ -126,7 +159,8 @@ pub fn unloraify<T: PyTree>(model: &T) -> Result<T> {
     failed.map_or(Ok(new), Err)
 }
 
-/// The part of a tree that is adapters: the leaves `a` and `b` of every [`LoraArray`] in it.
+/// The part of a tree that is adapters: the leaves `a` and `b` of every [`LoraArray`] and [`LoraKernel`] in it, and of every
+/// [`DoraArray`] the magnitude besides.
 ///
 /// It is what is trained where the rest is frozen, biases too, and what is saved. Of an adapter whose base is not frozen and holds
 /// another adapter, that one counts as well.
@@ -145,14 +179,31 @@ pub fn unloraify<T: PyTree>(model: &T) -> Result<T> {
 /// ```
 pub fn adapters<T: PyTree>(model: &T) -> Part<T> {
     fn collect(path: &str, x: &Array, found: &mut FxHashSet<String>) {
+        let mut take = |names: &[(&str, &Array)]| {
+            for (name, part) in names {
+                for (inner, _) in tree::leaves_with_paths(*part) {
+                    found.insert(format!("{path}.{name}{inner}"));
+                }
+            }
+        };
+        if let Some(kernel) = x.value::<LoraKernel>() {
+            take(&[("a", &kernel.a), ("b", &kernel.b)]);
+            return;
+        }
+        let dora = x.value::<DoraArray>();
+        if let Some(dora) = dora {
+            let (a, b) = (&dora.direction.a, &dora.direction.b);
+            take(&[
+                ("magnitude", &dora.magnitude),
+                ("direction.a", a),
+                ("direction.b", b),
+            ]);
+            return;
+        }
         let Some(lora) = x.value::<LoraArray>() else {
             return;
         };
-        for (name, part) in [("a", &lora.a), ("b", &lora.b)] {
-            for (inner, _) in tree::leaves_with_paths(part) {
-                found.insert(format!("{path}.{name}{inner}"));
-            }
-        }
+        take(&[("a", &lora.a), ("b", &lora.b)]);
         if !lora.stop_gradient {
             collect(&format!("{path}.w"), &lora.w, found);
         }
