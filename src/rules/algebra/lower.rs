@@ -54,11 +54,15 @@ pub struct Built {
 
 /// Puts the program as written into a fresh e-graph.
 pub fn build(problem: &Problem, model: &CostModel, work: u64) -> Built {
-    build_with(problem, model, work, vec![])
+    let built = build_with(problem, model, work, vec![]);
+    match parts_asked_for(problem, &built) {
+        parts if parts.is_empty() => built,
+        parts => build_with(problem, model, work, parts),
+    }
 }
 
 /// The parts of values that are results and no more than half of what they are parts of.
-pub fn parts_asked_for(problem: &Problem, built: &Built) -> Vec<(u32, Shape)> {
+fn parts_asked_for(problem: &Problem, built: &Built) -> Vec<(u32, Shape)> {
     let algebra = &built.graph.analysis;
     let mut parts = vec![];
     for root in &problem.roots {
@@ -78,12 +82,7 @@ pub fn parts_asked_for(problem: &Problem, built: &Built) -> Vec<(u32, Shape)> {
 }
 
 /// As [`build`], where plans may form some parts of values.
-pub fn build_with(
-    problem: &Problem,
-    model: &CostModel,
-    work: u64,
-    parts: Vec<(u32, Shape)>,
-) -> Built {
+fn build_with(problem: &Problem, model: &CostModel, work: u64, parts: Vec<(u32, Shape)>) -> Built {
     let largest = problem
         .steps
         .iter()

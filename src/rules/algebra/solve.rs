@@ -7,7 +7,7 @@ use super::cost::CostModel;
 use super::exact;
 use super::extract::{Choice, ClassGraph};
 use super::language::Labels;
-use super::lower::{Built, Refusal, build, build_with, lower, parts_asked_for};
+use super::lower::{Built, Refusal, build, lower};
 use super::plan::Plan;
 use super::problem::{Operation, Problem};
 use super::rules::{DISTRIBUTE, EXPAND, FACTOR, FLATTEN, GATHER, ORDER, Rule, rewrites};
@@ -89,12 +89,7 @@ pub struct Explored {
 pub fn explore(problem: &Problem, model: &CostModel) -> Result<Explored, Refusal> {
     let written = Plan::as_written(problem).trimmed();
     let cost_as_written = written.cost(model, problem.itemsize);
-    let work = work(problem);
-    let mut built = build(problem, model, work);
-    let parts = parts_asked_for(problem, &built);
-    if !parts.is_empty() {
-        built = build_with(problem, model, work, parts);
-    }
+    let mut built = build(problem, model, work(problem));
     let lowered = lower(problem, &mut built);
     let written_is_forbidden = written_is_forbidden(problem, &built);
     // A result that is nothing but where elements go (ones added up at an index) is no product: it stays as it is written.
