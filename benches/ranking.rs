@@ -46,8 +46,11 @@ type Named = (String, Array);
 /// The product of two operands, summed over labels that neither `rest` nor the result has.
 fn pair(a: &Named, b: &Named, rest: &[Named], out: &str) -> Named {
     let needed = |c: &char| out.contains(*c) || rest.iter().any(|(labels, _)| labels.contains(*c));
-    let mut labels: String = a.0.chars().filter(needed).collect();
+    let mut labels: Vec<char> = a.0.chars().filter(needed).collect();
     labels.extend(b.0.chars().filter(|c| !a.0.contains(*c)).filter(needed));
+    // In the order of the result, where they are of it.
+    labels.sort_by_key(|c| out.find(*c));
+    let labels: String = labels.into_iter().collect();
     // One that has all labels of the other is multiplied element by element, as plans are written.
     for (large, small) in [(a, b), (b, a)] {
         let within = small.0.chars().all(|c| large.0.contains(c));
@@ -203,14 +206,8 @@ fn island(seed: u64) -> Result<Option<Island>> {
                 let parts = terms.into_iter().map(|term| {
                     // The low-rank factor next to the input comes first.
                     let mut y = x.clone();
-                    for factor in term.iter().rev() {
-                        let kept =
-                            |c: &char| out.contains(*c) || factor.0.contains('r') && *c == 'r';
-                        let mut labels: String =
-                            y.0.chars().filter(|c| !factor.0.contains(*c)).collect();
-                        labels.extend(factor.0.chars().filter(kept).filter(|c| !y.0.contains(*c)));
-                        let text = format!("{},{}->{labels}", factor.0, y.0);
-                        y = (labels, numpy::einsum(&text, &[&factor.1, &y.1]));
+                    for (place, factor) in term.iter().enumerate().rev() {
+                        y = pair(factor, &y, term.get(..place).unwrap_or_default(), &out);
                     }
                     numpy::einsum(&format!("{}->{out}", y.0), &[&y.1])
                 });
@@ -261,9 +258,10 @@ fn island(seed: u64) -> Result<Option<Island>> {
 
 /// What two programs take, in microseconds, and whether that is stable.
 fn measured(plans: &[Jaxpr; 2]) -> Result<([f64; 2], bool)> {
+    // Numbers that are all there: `Array::ones` is one number under many indices.
     let args: Vec<Array> = plans[0]
         .in_avals()
-        .map(|aval| Array::ones(&aval.shape, aval.dtype))
+        .map(|aval| Array::from(vec![1f32; aval.size()]).reshape(&aval.shape))
         .collect();
     let functions = plans
         .each_ref()

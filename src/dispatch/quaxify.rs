@@ -118,14 +118,15 @@ impl<'f, A: Args, R: PyTree> Quaxify<'f, A, R> {
     }
 
     /// For each operation of the function: which rule fired, with file and line. For each piece of linear algebra that comes of it:
-    /// what it costs as written, and the plan that is chosen, or why there is none.
+    /// what it costs as written, and the plan that is chosen, which plans that beats and by which laws it comes about; or why there is
+    /// none.
     /// An error where dispatch ends in one, or a definition forms what its value does not allow.
     pub fn explain<'a>(&self, args: impl IntoRefs<'a, A>) -> Result<Explanation> {
         let d = dispatch(&self.inner, &self.options, &args.refs(), true)?;
         let (_, mut explanation) = d
             .recorded
             .ok_or_else(|| Error::internal("nothing was recorded"))?;
-        explanation.plans = crate::rules::algebra::plans(&d.program)?;
+        explanation.plans = crate::rules::algebra::explained(&d.program)?;
         Ok(explanation)
     }
 }

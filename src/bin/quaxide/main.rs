@@ -71,11 +71,12 @@ enum Command {
         quaxide show model.mlir\n  \
         quaxide show model.mlir --format json\n  \
         quaxide show model.mlir --format dot | dot -Tsvg > model.svg\n  \
-        quaxide show model.mlir --stage rewritten --lora 'params*' --rank 8")]
+        quaxide show model.mlir --stage rewritten --lora 'params*' --rank 8\n  \
+        quaxide show model.mlir --stage egraph --lora 'params*' --rank 8 --format html > plans.html")]
     Show {
         /// A program: StableHLO, or the text of a jaxpr.
         file: PathBuf,
-        /// As it is written, after the rules of values, or after equality saturation.
+        /// As it is written, after the rules of values, after equality saturation, or the e-graphs of that.
         #[arg(long, value_enum, default_value_t = StageArg::Traced)]
         stage: StageArg,
         /// Text, a graph for Graphviz, a page, or JSON.
@@ -184,6 +185,8 @@ enum StageArg {
     Traced,
     Dispatched,
     Rewritten,
+    /// What was found to be equal to its linear algebra, and the plan that is chosen.
+    Egraph,
 }
 
 impl From<StageArg> for Stage {
@@ -192,6 +195,7 @@ impl From<StageArg> for Stage {
             StageArg::Traced => Stage::Traced,
             StageArg::Dispatched => Stage::Dispatched,
             StageArg::Rewritten => Stage::Rewritten,
+            StageArg::Egraph => Stage::EGraph,
         }
     }
 }

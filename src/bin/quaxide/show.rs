@@ -8,6 +8,7 @@ use crate::{
 };
 use quaxide::{
     Array, Error, Jaxpr, Result, grad, make_jaxpr, quaxify,
+    rules::algebra,
     trace::{Atom, Var},
 };
 use std::{collections::HashMap, path::Path};
@@ -18,6 +19,8 @@ pub(crate) enum Stage {
     Traced,
     Dispatched,
     Rewritten,
+    /// The e-graphs of its islands.
+    EGraph,
 }
 
 /// How a program is written.
@@ -38,6 +41,10 @@ pub(crate) fn show(
     out: &mut Output,
 ) -> Result<()> {
     let program = load(file)?;
+    if stage == Stage::EGraph {
+        let dispatched = staged(&program, Stage::Dispatched, lora)?;
+        return egraphs(&dispatched, format, out);
+    }
     let jaxpr = match (stage, lora) {
         (Stage::Traced, None) => program.jaxpr,
         _ => staged(&program, stage, lora)?,
@@ -55,8 +62,35 @@ fn staged(program: &Program, stage: Stage, lora: Option<&Lora<'_>>) -> Result<Ja
     Ok(match stage {
         Stage::Traced => stages.traced,
         Stage::Dispatched => stages.dispatched,
-        Stage::Rewritten => stages.rewritten,
+        Stage::Rewritten | Stage::EGraph => stages.rewritten,
     })
+}
+
+/// All that was found to be equal: a page of all islands, or one after the other.
+fn egraphs(program: &Jaxpr, format: Format, out: &mut Output) -> Result<()> {
+    let graphs = algebra::egraphs(program)?;
+    match format {
+        Format::Html => return out.line(algebra::page(&graphs).trim_end()),
+        Format::Json => {
+            let all: Vec<String> = graphs.iter().map(algebra::EGraph::json).collect();
+            return out.line(&format!("[{}]", all.join(",\n")));
+        }
+        Format::Jaxpr | Format::Dot => {}
+    }
+    if graphs.is_empty() {
+        let nothing = "no island of linear algebra is worth a search";
+        return match format {
+            Format::Dot => out.line(&format!("digraph egraph {{ label=\"{nothing}\" }}")),
+            _ => out.line(nothing),
+        };
+    }
+    for graph in graphs {
+        match format {
+            Format::Dot => out.line(graph.dot().trim_end())?,
+            _ => out.line(&graph.to_string())?,
+        }
+    }
+    Ok(())
 }
 
 /// Arrays of the types of the inputs: to stage a program, their numbers do not matter.

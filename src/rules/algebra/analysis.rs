@@ -272,6 +272,10 @@ pub struct Algebra {
     pub applications: FxHashMap<u32, Arc<Application>>,
     /// Classes that users know something about, so that sums with them are multiplied out.
     pub known: FxHashSet<Id>,
+    /// The law that is being applied.
+    pub law: &'static str,
+    /// What laws have equated, in order, if that is kept.
+    pub log: Option<Vec<Equated>>,
     /// Units of work that the rules may still do.
     pub work: u64,
     /// Whether sums are multiplied out where that pays, and not only where they must not be formed.
@@ -280,6 +284,17 @@ pub struct Algebra {
     pub stopped: bool,
     /// Whether a rule equated what cannot be equal.
     pub broken: bool,
+}
+
+/// A law has made a class equal a term.
+#[derive(Debug, Clone)]
+pub struct Equated {
+    /// The law.
+    pub law: &'static str,
+    /// The class.
+    pub class: Id,
+    /// What it equals.
+    pub term: Term,
 }
 
 impl Algebra {

@@ -58,6 +58,7 @@ pub(super) fn known(graph: &Graph, problem: &Problem, views: &[View]) -> FxHashS
 /// Adds what users know to be equal wherever it is found. Whether anything is new.
 pub(super) fn apply(graph: &mut Graph, problem: &Problem, views: &[View], seen: &mut Seen) -> bool {
     let mut news = false;
+    graph.analysis.law = "stated";
     for (number, stated) in problem.equalities.iter().enumerate() {
         let Some(form) = stated.equality.form() else {
             continue;

@@ -5,7 +5,7 @@
 //! result's axes is thereby the constructor's choice, and what it returns is a *view*: a class, the label of each of its
 //! axes, a coefficient. Transposes, broadcasts and multiples of a tensor are views of one class and no nodes.
 
-use super::analysis::Graph;
+use super::analysis::{Equated, Graph};
 use super::language::{Coefficient, Label, Labels, Product, Shape, Sum, Term};
 use super::structure::{Summed, settle};
 use egg::Id;
@@ -278,6 +278,7 @@ pub fn equate_views(graph: &mut Graph, a: &View, b: &View, shape: &[usize]) -> b
 pub fn equate(graph: &mut Graph, class: Id, view: View) -> bool {
     let shape: Shape = graph[class].data.shape.clone();
     let view = whole(graph, view, &shape);
+    log(graph, class, &view);
     let aligned = view
         .axes
         .iter()
@@ -292,6 +293,19 @@ pub fn equate(graph: &mut Graph, class: Id, view: View) -> bool {
         children: smallvec![view.id],
     }));
     graph.union(class, renaming)
+}
+
+/// Notes an equality, if that is asked for.
+fn log(graph: &mut Graph, class: Id, view: &View) {
+    let law = graph.analysis.law;
+    let known = graph.find(view.id) == graph.find(class);
+    if known || graph.analysis.log.is_none() {
+        return;
+    }
+    let term = graph[view.id].nodes.last().cloned();
+    if let (Some(log), Some(term)) = (&mut graph.analysis.log, term) {
+        log.push(Equated { law, class, term });
+    }
 }
 
 /// Whether an operand with these labels is a mere renaming of axes.

@@ -31,7 +31,7 @@ impl CostModel {
 /// As [`CostModel::estimate`], of a program that has been inlined.
 pub(super) fn cost(program: &Jaxpr, model: &CostModel) -> f64 {
     let (island, rest) = whole(program);
-    let plan = Plan::as_written(&island.problem).trimmed().with_flat_sums();
+    let (plan, _) = Plan::as_written(&island.problem).trimmed().with_flat_sums();
     let algebra = plan.cost(model, island.problem.itemsize);
     let chains = Chains::new(program);
     let rest = rest.iter().filter_map(|index| program.eqns().get(*index));

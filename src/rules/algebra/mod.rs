@@ -1,5 +1,6 @@
 //! Equality saturation over sums of products.
 
+mod account;
 mod analysis;
 mod apply;
 mod calibrate;
@@ -36,6 +37,7 @@ mod view;
 #[cfg(test)]
 mod tests;
 
+pub use account::Beaten;
 pub use calibrate::calibrate;
 pub use cost::CostModel;
 pub use equality::Equality;
@@ -45,5 +47,5 @@ pub(crate) use options::Planning;
 pub use options::{Options, state};
 pub use phases::{Graphs, Phases};
 pub(crate) use program::rewrite;
-pub use report::{PlannedIsland, optimum, plans, rewritten};
-pub use view::{EClass, EGraph, ENode, egraphs};
+pub use report::{PlannedIsland, explained, optimum, plans, rewritten};
+pub use view::{EClass, EGraph, ENode, egraphs, page};

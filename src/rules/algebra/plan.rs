@@ -106,7 +106,12 @@ impl Plan {
     }
 
     /// Drops the steps that no root needs.
-    pub fn trimmed(mut self) -> Plan {
+    pub fn trimmed(self) -> Plan {
+        self.trimmed_to().0
+    }
+
+    /// The same, with the new place of each step that is kept.
+    fn trimmed_to(mut self) -> (Plan, Vec<Option<usize>>) {
         let mut live = vec![false; self.steps.len()];
         for root in &self.roots {
             if let Some(flag) = live.get_mut(root.step) {
@@ -126,6 +131,8 @@ impl Plan {
             place[index] = kept;
             kept += usize::from(*live);
         }
+        let places = live.iter().zip(&place);
+        let places = places.map(|(live, place)| live.then_some(*place)).collect();
         let mut flags = live.iter();
         self.steps
             .retain(|_| flags.next().copied().unwrap_or(false));
@@ -152,11 +159,11 @@ impl Plan {
         for root in &mut self.roots {
             root.step = place[root.step];
         }
-        self
+        (self, places)
     }
 
-    /// The same with each sum that is only a term of another sum taken up into it.
-    pub fn with_flat_sums(mut self) -> Plan {
+    /// The same with each sum that is only a term of another sum taken up into it, and the new place of each step that is kept.
+    pub fn with_flat_sums(mut self) -> (Plan, Vec<Option<usize>>) {
         let uses = self.uses();
         for index in 0..self.steps.len() {
             let Action::Sum(terms) = &self.steps[index].action else {
@@ -181,7 +188,7 @@ impl Plan {
                 self.steps[index].action = Action::Sum(flat);
             }
         }
-        self.trimmed()
+        self.trimmed_to()
     }
 
     /// How often each step's result is used, by other steps and by roots.

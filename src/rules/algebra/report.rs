@@ -1,14 +1,17 @@
 //! What became of a program's islands, for people to read.
 
+use super::account::{self, Beaten};
 use super::cost::CostModel;
+use super::equation::mark;
 use super::import::{Island, islands};
 use super::memo::solved;
 use super::oracle::{self, Optimum};
 use super::plan::Plan;
 use super::program::refused;
+use super::solve::explore;
 use crate::error::Result;
-use crate::trace::Jaxpr;
 use crate::trace::passes::{CSE, DCE, INLINE};
+use crate::trace::{Atom, Jaxpr};
 use std::fmt;
 use std::panic::Location;
 
@@ -35,6 +38,12 @@ pub struct PlannedIsland {
     pub stopped: bool,
     /// The plan in the notation of einsum, a step a line; or why there is none.
     pub plan: String,
+    /// What the leaves of the plan are: `x0`, `x1`, …
+    pub leaves: Vec<String>,
+    /// The plans that it was chosen over, dearest first; only where they are asked for, by [`explained`].
+    pub beaten: Vec<Beaten>,
+    /// The laws that lead from the program as written to the plan, by its steps; only where they are asked for, by [`explained`].
+    pub rewrites: Vec<String>,
 }
 
 impl fmt::Display for PlannedIsland {
@@ -58,7 +67,22 @@ impl fmt::Display for PlannedIsland {
             f.write_str(", the search was cut short")?;
         }
         writeln!(f)?;
-        f.write_str(&self.plan)
+        for (number, leaf) in self.leaves.iter().enumerate() {
+            writeln!(f, "  x{number} is {leaf}")?;
+        }
+        for line in self.plan.trim_end().lines() {
+            writeln!(f, "  {line}")?;
+        }
+        for beaten in &self.beaten {
+            writeln!(f, "  beats: {beaten}")?;
+            for line in beaten.plan.lines().filter(|line| line.starts_with('t')) {
+                writeln!(f, "    {line}")?;
+            }
+        }
+        for line in &self.rewrites {
+            writeln!(f, "  by {line}")?;
+        }
+        Ok(())
     }
 }
 
@@ -87,6 +111,66 @@ pub fn plans(program: &Jaxpr) -> Result<Vec<PlannedIsland>> {
     Ok(islands.iter().filter_map(planned).collect())
 }
 
+/// As [`plans`], with the plans that each was chosen over, and the laws that lead to it.
+///
+/// # Errors
+///
+/// Where [`plans`] has one.
+pub fn explained(program: &Jaxpr) -> Result<Vec<PlannedIsland>> {
+    let program = prepared(program)?;
+    let model = CostModel::current();
+    let mut all = Vec::new();
+    for island in islands(&program)? {
+        let Some(mut report) = planned(&program, &island) else {
+            continue;
+        };
+        match explore(&island.problem, &model, true) {
+            Ok(explored) => {
+                report.plan = explored.solution.plan.to_string();
+                report.beaten = account::beaten(&island.problem, &model, &explored);
+                report.rewrites = account::rewrites(&explored);
+            }
+            // What is refused would have been computed so.
+            Err(_) => report.beaten.push(Beaten {
+                what: "as written",
+                cost: report.cost_as_written,
+                is_forbidden: true,
+                plan: Plan::as_written(&island.problem).trimmed().to_string(),
+            }),
+        }
+        all.push(report);
+    }
+    Ok(all)
+}
+
+/// What the leaves of an island are.
+fn leaves(program: &Jaxpr, island: &Island) -> Vec<String> {
+    let eqns = || {
+        island
+            .eqns
+            .iter()
+            .filter_map(|index| program.eqns().get(*index))
+    };
+    let of = |var: &crate::trace::Var| {
+        let aval = program.aval(*var);
+        let component = eqns()
+            .filter(|eqn| eqn.inputs.first().and_then(Atom::var) == Some(*var))
+            .find_map(|eqn| mark(eqn).and_then(|mark| Some((mark, mark.field?))));
+        let maker = program.eqns().iter().find(|eqn| eqn.outputs.contains(var));
+        let input = program.invars().iter().position(|input| input == var);
+        match (component, input, maker) {
+            (Some((mark, field)), _, _) => format!("{aval}, component {field} of {}", mark.what),
+            (_, Some(input), _) => format!("{aval}, input {input}"),
+            (_, _, Some(eqn)) => {
+                let (file, line) = (eqn.at.file(), eqn.at.line());
+                format!("{aval}, made by `{}` at {file}:{line}", eqn.op.name())
+            }
+            _ => aval.to_string(),
+        }
+    };
+    island.leaves.iter().map(of).collect()
+}
+
 fn planned(program: &Jaxpr, island: &Island) -> Option<PlannedIsland> {
     let result = island.roots.first()?;
     let made = |eqn: &&crate::trace::Eqn| eqn.outputs.contains(result);
@@ -105,6 +189,9 @@ fn planned(program: &Jaxpr, island: &Island) -> Option<PlannedIsland> {
         proven: false,
         stopped: false,
         plan: String::new(),
+        leaves: leaves(program, island),
+        beaten: Vec::new(),
+        rewrites: Vec::new(),
     };
     match solved(&island.problem).as_ref() {
         Ok(solution) => {

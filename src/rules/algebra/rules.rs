@@ -166,6 +166,7 @@ impl Applier<Term, Algebra> for Act {
             }
         }
         graph.analysis.step = graph[class].data.step;
+        graph.analysis.law = self.0.name;
         match (self.0.action)(graph, class) {
             true => vec![class],
             false => Vec::new(),

@@ -12,6 +12,7 @@ use super::plan::Plan;
 use super::problem::{Operation, Problem};
 use super::rules::{DISTRIBUTE, EXPAND, FACTOR, FLATTEN, GATHER, ORDER, Rule, rewrites};
 use egg::{Id, Runner, SimpleScheduler};
+use rustc_hash::FxHashMap;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -70,7 +71,7 @@ impl Solution {
 ///
 /// If no plan avoids to materialise a value that must not be.
 pub fn solve(problem: &Problem, model: &CostModel) -> Result<Solution, Refusal> {
-    explore(problem, model).map(|explored| explored.solution)
+    explore(problem, model, false).map(|explored| explored.solution)
 }
 
 /// A solution with the e-graph in which it was found.
@@ -79,17 +80,22 @@ pub struct Explored {
     pub solution: Solution,
     /// The e-graph, the part of it that plans may use, and what is chosen there; `None` if the island was not searched.
     pub found: Option<(Graph, ClassGraph, Choice)>,
+    /// The step of the plan that each class is, if the plan comes from there.
+    pub steps: FxHashMap<usize, usize>,
+    /// The cheapest plan in which nothing is shared on purpose.
+    pub trees: Option<(f64, Plan)>,
 }
 
-/// As [`solve`], with all that was found.
+/// As [`solve`], with all that was found, and with a log of what laws have equated if that is asked for.
 ///
 /// # Errors
 ///
 /// As [`solve`].
-pub fn explore(problem: &Problem, model: &CostModel) -> Result<Explored, Refusal> {
+pub fn explore(problem: &Problem, model: &CostModel, log: bool) -> Result<Explored, Refusal> {
     let written = Plan::as_written(problem).trimmed();
     let cost_as_written = written.cost(model, problem.itemsize);
     let mut built = build(problem, model, work(problem));
+    built.graph.analysis.log = log.then(Vec::new);
     let lowered = lower(problem, &mut built);
     let written_is_forbidden = written_is_forbidden(problem, &built);
     // A result that is nothing but where elements go (ones added up at an index) is no product: it stays as it is written.
@@ -128,6 +134,8 @@ pub fn explore(problem: &Problem, model: &CostModel) -> Result<Explored, Refusal
         Ok(Explored {
             solution,
             found: None,
+            steps: FxHashMap::default(),
+            trees: None,
         })
     };
     if problem.steps.len() > MOST_STEPS || structural {
@@ -158,16 +166,29 @@ pub fn explore(problem: &Problem, model: &CostModel) -> Result<Explored, Refusal
     }
     let (choice, choice_cost) = classes.good_choice();
     let found = exact::search(&classes, choice, choice_cost);
+    let mut steps = FxHashMap::default();
+    let trees = log.then(|| {
+        let plan = classes.plan(&graph, &classes.cheapest_trees(), &roots)?;
+        Some((plan.cost(model, problem.itemsize), plan))
+    });
     solution.proven = found.proven;
     if let Some(plan) = classes.plan(&graph, &found.choice, &roots) {
         let mut plan = plan;
         let mut cost = plan.cost(model, problem.itemsize);
-        let flat = plan.clone().with_flat_sums();
+        let (flat, places) = plan.clone().with_flat_sums();
         let flat_cost = flat.cost(model, problem.itemsize);
+        let mut place: Vec<Option<usize>> = (0..plan.steps.len()).map(Some).collect();
         if flat_cost < cost {
-            (plan, cost) = (flat, flat_cost);
+            (plan, cost, place) = (flat, flat_cost, places);
         }
-        if cost < solution.cost * (1.0 - 1e-9) {
+        // What is to be explained comes from the graph, if it costs the same.
+        let as_good = log && written_is_forbidden && cost <= solution.cost * (1.0 + 1e-9);
+        if as_good || cost < solution.cost * (1.0 - 1e-9) {
+            let order = classes.sorted(&found.choice).unwrap_or_default();
+            let named = order.iter().zip(&place);
+            steps = named
+                .filter_map(|(c, place)| Some((*c, (*place)?)))
+                .collect();
             solution.plan = plan;
             solution.cost = cost;
         }
@@ -175,6 +196,8 @@ pub fn explore(problem: &Problem, model: &CostModel) -> Result<Explored, Refusal
     Ok(Explored {
         solution,
         found: Some((graph, classes, found.choice)),
+        steps,
+        trees: trees.flatten(),
     })
 }
 

@@ -1,15 +1,12 @@
 //! The e-graph of an island, to look at: as DOT for Graphviz, and as one HTML page that needs nothing else.
 
+use super::account::{law, written};
 use super::cost::CostModel;
-use super::extract::Node;
 use super::import::islands;
-use super::language::{Coefficient, Label, Term};
-use super::plan::letters;
 use super::solve::{Explored, explore};
 use crate::error::Result;
 use crate::trace::Jaxpr;
-use egg::Language;
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
 /// The e-graph of an island after the search: all that was found to be equal, and what was chosen.
 #[derive(Debug, Clone)]
@@ -46,6 +43,8 @@ pub struct ENode {
     pub children: Vec<usize>,
     /// Whether the plan computes the class so.
     pub is_chosen: bool,
+    /// The law that gave it; `None` if the program has it as written.
+    pub law: Option<&'static str>,
 }
 
 /// The e-graphs of a program's islands, in order. An island that has no plan, or is too large to be searched, has none.
@@ -56,7 +55,7 @@ pub struct ENode {
 pub fn egraphs(program: &Jaxpr) -> Result<Vec<EGraph>> {
     let islands = islands(&super::report::prepared(program)?)?;
     let graphs = islands.iter().filter_map(|island| {
-        let explored = explore(&island.problem, &CostModel::current()).ok()?;
+        let explored = explore(&island.problem, &CostModel::current(), true).ok()?;
         EGraph::new(explored)
     });
     Ok(graphs.collect())
@@ -85,7 +84,8 @@ impl EGraph {
                 .iter()
                 .enumerate()
                 .map(|(k, node)| ENode {
-                    text: text(node, number),
+                    text: written(&graph, &node.term, &|id| format!("#{}", number(&id))),
+                    law: law(&graph, classes.ids[class], &node.term),
                     cost: node.cost,
                     children: node.children.to_vec(),
                     is_chosen: chosen[class] && choice[class] == Some(k),
@@ -154,127 +154,83 @@ impl EGraph {
         dot
     }
 
-    /// A page to walk through in a browser: each class with its nodes and their costs, the plan lit, classes linked.
+    /// A page to walk through in a browser, which needs nothing else: classes as a graph, the plan lit, and for the class that is
+    /// picked all its nodes with their costs and the laws that gave them.
     pub fn html(&self) -> String {
-        let mut page = String::from(PAGE_START);
-        let _ = write!(
-            page,
-            "<p>{}</p>\n<details open><summary>the plan</summary><pre>{}</pre></details>\n",
-            escaped(&self.title),
-            escaped(&self.plan)
-        );
-        for (number, class) in self.classes.iter().enumerate() {
-            let kind = match (class.is_chosen, class.is_root) {
-                (true, true) => "class lit root",
-                (true, false) => "class lit",
-                (false, true) => "class root",
-                (false, false) => "class",
+        page(std::slice::from_ref(self))
+    }
+
+    /// All that the page shows, as JSON: title, plan, and the classes with their nodes.
+    pub fn json(&self) -> String {
+        let class = |class: &EClass| {
+            let node = |node: &ENode| {
+                format!(
+                    "{{\"text\":{},\"cost\":{:.4},\"children\":{:?},\"lit\":{},\"law\":{}}}",
+                    quoted(&node.text),
+                    node.cost,
+                    node.children,
+                    node.is_chosen,
+                    node.law.map_or("null".into(), quoted)
+                )
             };
-            let _ = write!(
-                page,
-                "<section id=\"c{number}\" class=\"{kind}\"><h2><a href=\"#c{number}\">#{number}</a> {:?}{}</h2>\n<table>",
+            let nodes: Vec<String> = class.nodes.iter().map(node).collect();
+            format!(
+                "{{\"shape\":{:?},\"root\":{},\"lit\":{},\"nodes\":[{}]}}",
                 class.shape,
-                if class.is_root { " · a result" } else { "" }
-            );
+                class.is_root,
+                class.is_chosen,
+                nodes.join(",")
+            )
+        };
+        let classes: Vec<String> = self.classes.iter().map(class).collect();
+        format!(
+            "{{\"title\":{},\"plan\":{},\"classes\":[\n{}]}}",
+            quoted(&self.title),
+            quoted(&self.plan),
+            classes.join(",\n")
+        )
+    }
+}
+
+impl fmt::Display for EGraph {
+    /// The title, the plan, and each class with its nodes; `*` stands before what is chosen.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}\n{}", self.title, self.plan.trim_end())?;
+        for (number, class) in self.classes.iter().enumerate() {
+            let result = if class.is_root { " result" } else { "" };
+            writeln!(f, "#{number} {:?}{result}", class.shape)?;
             for node in &class.nodes {
-                let _ = writeln!(
-                    page,
-                    "<tr class=\"{}\"><td>{}</td><td class=\"cost\">{:.2} µs</td></tr>",
-                    if node.is_chosen { "lit" } else { "" },
-                    linked(&node.text),
-                    node.cost
-                );
+                let chosen = if node.is_chosen { '*' } else { ' ' };
+                let law = node.law.map_or(String::new(), |law| format!("  by {law}"));
+                writeln!(f, "  {chosen} {}  {:.2} µs{law}", node.text, node.cost)?;
             }
-            page.push_str("</table></section>\n");
         }
-        page.push_str(PAGE_END);
-        page
+        Ok(())
     }
 }
 
-const PAGE_START: &str = "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>e-graph</title>
-<style>
-body { font: 15px/1.4 system-ui, sans-serif; margin: 2rem auto; max-width: 62rem; padding: 0 1rem; color: #222; background: #fff; }
-pre, td, h2 { font-family: ui-monospace, monospace; }
-h2 { font-size: 1rem; margin: .2rem 0; }
-section { border: 1px solid #ccc; border-radius: 6px; padding: .4rem .8rem; margin: .6rem 0; }
-section.lit { border-color: #3a9a3a; background: #f2faf2; }
-section:target { outline: 3px solid #f0b429; }
-tr.lit td { background: #c9ebc9; font-weight: 600; }
-td { padding: .1rem .6rem; } td.cost { text-align: right; white-space: nowrap; }
-table { border-collapse: collapse; }
-body.plan section:not(.lit) { display: none; }
-</style>
-<h1>What was found to be equal</h1>
-<p><label><input type=\"checkbox\" onchange=\"document.body.classList.toggle('plan', this.checked)\"> only what the plan computes</label></p>
-";
-const PAGE_END: &str = "</html>\n";
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
+/// One page for several e-graphs, as [`EGraph::html`] is for one.
+pub fn page(graphs: &[EGraph]) -> String {
+    let all: Vec<String> = graphs.iter().map(EGraph::json).collect();
+    PAGE.replacen("/*DATA*/", &format!("[{}]", all.join(",\n")), 1)
 }
 
-/// Text with each `#3` as a link to that class.
-fn linked(text: &str) -> String {
-    let mut linked = String::new();
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once('#') {
-        let digits = after.chars().take_while(char::is_ascii_digit).count();
-        let (number, tail) = after.split_at(digits);
-        let _ = write!(
-            linked,
-            "{}<a href=\"#c{number}\">#{number}</a>",
-            escaped(before)
-        );
-        rest = tail;
-    }
-    linked + &escaped(rest)
-}
+const PAGE: &str = include_str!("egraph.html");
 
-fn text(node: &Node, number: impl Fn(&egg::Id) -> usize) -> String {
-    let term = &node.term;
-    let operand = |place: usize| {
-        let id = term.children().get(place);
-        let labels = term.labels().get(place);
-        let id = id.map_or_else(String::new, |id| format!("#{}", number(id)));
-        match labels {
-            Some(labels) if !labels.is_empty() => {
-                format!("{id}[{}]", letters(labels.iter().copied()))
+/// Text as a literal of JSON that may stand in a script.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            '\n' => quoted.push_str("\\n"),
+            // No text may end the script.
+            '<' => quoted.push_str("\\u003c"),
+            c if c.is_control() => {
+                let _ = write!(quoted, "\\u{:04x}", c as u32);
             }
-            _ => id,
-        }
-    };
-    let axes = |rank: Label| letters(0..rank);
-    let operands = |joint: &str, coefficient: &dyn Fn(usize) -> String| {
-        let all: Vec<String> = (0..term.children().len())
-            .map(|place| coefficient(place) + &operand(place))
-            .collect();
-        all.join(joint)
-    };
-    match term {
-        Term::Leaf(leaf) => format!("x{leaf}"),
-        Term::Ones(size) => format!("ones[{size}]"),
-        Term::Band(band) => band.to_string(),
-        Term::Prod(product) | Term::Dot(product) => {
-            let body = operands("·", &|_| String::new());
-            format!(
-                "[{}] = {}",
-                axes(product.outputs),
-                if body.is_empty() { "1" } else { &body }
-            )
-        }
-        Term::Add(sum) => {
-            let coefficient = |place: usize| match sum.coefficients.get(place) {
-                Some(Coefficient(c)) if *c != 1.0 => format!("{c}·"),
-                _ => String::new(),
-            };
-            format!(
-                "[{}] = {}",
-                axes(sum.outputs),
-                operands(" + ", &coefficient)
-            )
+            c => quoted.push(c),
         }
     }
+    quoted + "\""
 }

@@ -390,7 +390,11 @@ fn plans_and_graphs_can_be_read() {
     assert!(chosen.count() >= 6);
     let (dot, html) = (graph.dot(), graph.html());
     assert!(dot.starts_with("digraph") && dot.matches("subgraph").count() == graph.classes.len());
-    assert!(html.contains("<section id=\"c0\"") && html.ends_with("</html>\n"));
+    assert!(html.contains("\"classes\":[") && html.ends_with("</html>\n"));
+    assert!(
+        text.contains("beats: as written") && text.contains("by lower: t"),
+        "{text}"
+    );
     // What is refused says so in the place of the plan.
     let refused = quaxify(|w: &Array| w.tanh());
     let text = refused.explain((&weight,)).unwrap().to_string();
