@@ -335,3 +335,52 @@ fn a_text_that_is_wrong_says_where() {
     let deep = format!("{}a", "(".repeat(100_000));
     assert!(Equality::text("deep", &deep).check().is_err());
 }
+
+#[test]
+fn plans_are_kept_in_a_file() {
+    let (a, x) = (ramp(&[30, 30], 0.3), ramp(&[30], 0.7));
+    let lora = LoraArray::from_parts(
+        ramp(&[30, 30], 0.3),
+        ramp(&[30, 2], 0.1),
+        ramp(&[2, 30], 0.2),
+    );
+    let lora = Array::from_value(lora.unwrap());
+    let program = make_jaxpr(quaxify(|w: &Array, a: &Array, x: &Array| {
+        w.dot(&a.dot(a).dot(x))
+    }))(&lora, &a, &x);
+    let program = program.unwrap();
+    let planned = algebra::rewritten(&program).unwrap().to_string();
+    let path = std::env::temp_dir().join(format!("quaxide-plans-{}", std::process::id()));
+    assert!(algebra::save_plans(&path).unwrap() > 0);
+    algebra::forget();
+    assert!(algebra::load_plans(&path).unwrap() > 0);
+    assert_eq!(algebra::rewritten(&program).unwrap().to_string(), planned);
+    // Whatever byte is wrong, nothing is taken, and programs are planned as without the file.
+    let bytes = std::fs::read(&path).unwrap();
+    for place in (0..bytes.len()).step_by(7) {
+        let mut damaged = bytes.clone();
+        damaged[place] ^= 0x41;
+        std::fs::write(&path, &damaged).unwrap();
+        let error = algebra::load_plans(&path).unwrap_err();
+        assert!(error.to_string().contains("not used"), "{error}");
+    }
+    for length in [0, 5, 40, bytes.len() - 1] {
+        std::fs::write(&path, &bytes[..length]).unwrap();
+        assert!(algebra::load_plans(&path).is_err());
+    }
+    let other = [
+        b"quaxide plans 1, release 0.0.1, cost model 00\n".as_slice(),
+        &bytes[40..],
+    ]
+    .concat();
+    std::fs::write(&path, other).unwrap();
+    let error = algebra::load_plans(&path).unwrap_err().to_string();
+    assert!(error.contains("another release"), "{error}");
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(
+        algebra::load_plans(&path).unwrap_err().kind(),
+        ErrorKind::Io
+    );
+    algebra::forget();
+    assert_eq!(algebra::rewritten(&program).unwrap().to_string(), planned);
+}

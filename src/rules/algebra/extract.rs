@@ -315,8 +315,17 @@ impl ClassGraph {
         Some(order)
     }
 
+    /// What each class costs at least, sharing counted as often as it is used.
+    pub fn least(&self) -> Vec<f64> {
+        self.trees().1
+    }
+
     /// The cheapest tree of each class: sharing is counted as often as it is used.
     pub fn cheapest_trees(&self) -> Choice {
+        self.trees().0
+    }
+
+    fn trees(&self) -> (Choice, Vec<f64>) {
         let mut cost = vec![f64::INFINITY; self.ids.len()];
         let mut choice: Choice = vec![None; self.ids.len()];
         loop {
@@ -336,7 +345,7 @@ impl ClassGraph {
                 }
             }
             if !changed {
-                return choice;
+                return (choice, cost);
             }
         }
     }

@@ -40,10 +40,24 @@ pub(super) fn solved(problem: &Problem) -> Outcome {
         return known.clone();
     }
     let outcome = Arc::new(solve(problem, &CostModel::current()));
+    keep(problem.clone(), outcome.clone());
+    outcome
+}
+
+/// Shows every problem that is known, with what came of it.
+pub(super) fn each_known(mut see: impl FnMut(&Problem, &Outcome)) {
+    let memo = MEMO.lock().unwrap_or_else(PoisonError::into_inner);
+    for (problem, outcome) in &memo.entries {
+        see(problem, outcome);
+    }
+}
+
+/// Keeps what came of a problem.
+pub(super) fn keep(problem: Problem, outcome: Outcome) {
     if problem.steps.len() <= MOST_STEPS {
-        let key = Arc::new(problem.clone());
-        let mut memo = lock();
-        if memo.entries.insert(key.clone(), outcome.clone()).is_none() {
+        let key = Arc::new(problem);
+        let mut memo = MEMO.lock().unwrap_or_else(PoisonError::into_inner);
+        if memo.entries.insert(key.clone(), outcome).is_none() {
             memo.order.push_back(key);
         }
         while memo.order.len() > MOST_ENTRIES {
@@ -52,5 +66,4 @@ pub(super) fn solved(problem: &Problem) -> Outcome {
             }
         }
     }
-    outcome
 }

@@ -31,6 +31,7 @@ mod refine;
 mod report;
 mod rules;
 mod solve;
+mod store;
 mod structure;
 mod view;
 
@@ -48,4 +49,5 @@ pub use options::{Options, state};
 pub use phases::{Graphs, Phases};
 pub(crate) use program::rewrite;
 pub use report::{PlannedIsland, explained, optimum, plans, rewritten};
+pub use store::{load_plans, save_plans};
 pub use view::{EClass, EGraph, ENode, egraphs, page};

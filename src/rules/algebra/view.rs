@@ -39,6 +39,8 @@ pub struct ENode {
     pub text: String,
     /// What that step alone costs, in microseconds.
     pub cost: f64,
+    /// What it costs with the cheapest ways to all that it reads, as if nothing else read that.
+    pub total: f64,
     /// The numbers of the classes that it reads.
     pub children: Vec<usize>,
     /// Whether the plan computes the class so.
@@ -68,6 +70,7 @@ impl EGraph {
         for class in classes.sorted(&choice)? {
             chosen[class] = true;
         }
+        let least = classes.least();
         let number = |id: &egg::Id| {
             let id = graph.find(*id);
             classes
@@ -87,6 +90,7 @@ impl EGraph {
                     text: written(&graph, &node.term, &|id| format!("#{}", number(&id))),
                     law: law(&graph, classes.ids[class], &node.term),
                     cost: node.cost,
+                    total: node.children.iter().map(|c| least[*c]).sum::<f64>() + node.cost,
                     children: node.children.to_vec(),
                     is_chosen: chosen[class] && choice[class] == Some(k),
                 })
@@ -95,10 +99,14 @@ impl EGraph {
         let solution = &explored.solution;
         Some(EGraph {
             title: format!(
-                "{} classes, {} nodes: {:.1} µs as written, {:.1} µs planned{}",
+                "{} classes, {} nodes: {:.1} µs as written{}, {:.1} µs planned{}",
                 classes.ids.len(),
                 classes.nodes.iter().map(Vec::len).sum::<usize>(),
                 solution.cost_as_written,
+                match solution.written_is_forbidden {
+                    true => " (refused)",
+                    false => "",
+                },
                 solution.cost,
                 match solution.proven {
                     true => ", the cheapest in the graph",
@@ -165,9 +173,10 @@ impl EGraph {
         let class = |class: &EClass| {
             let node = |node: &ENode| {
                 format!(
-                    "{{\"text\":{},\"cost\":{:.4},\"children\":{:?},\"lit\":{},\"law\":{}}}",
+                    "{{\"text\":{},\"cost\":{:.4},\"total\":{:.4},\"children\":{:?},\"lit\":{},\"law\":{}}}",
                     quoted(&node.text),
                     node.cost,
+                    node.total,
                     node.children,
                     node.is_chosen,
                     node.law.map_or("null".into(), quoted)
