@@ -374,7 +374,7 @@ structs! {
     Leaf { shape, moves, after }
     Step { operation, shape }
     Mark { step, value, components, origins }
-    Value { axes, allow_materialise }
+    Value { axes, size, allow_materialise }
     Problem { leaves, steps, roots, marks, values, itemsize; Problem::default() }
     PlanStep { action, shape, structure, stands_for }
     Root { step, axes }
