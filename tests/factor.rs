@@ -3,6 +3,7 @@
 mod support;
 
 use quaxide::{
+    linalg, numpy,
     op::{self, Factor, Linalg, TriangularSolve},
     prelude::*,
     trace::{bind, bind_all},
@@ -224,4 +225,90 @@ fn factors_have_derivatives() {
     );
     check_grads("cholesky_update", update, &x, 2);
     check_vmap("cholesky_update", update, &x);
+}
+
+/// Of real matrices of every size: `z` is orthogonal, `t` has blocks of at most two rows, each with two eigenvalues that are not real.
+#[test]
+fn the_schur_form_of_a_real_matrix_is_real() {
+    for n in 1..12usize {
+        for by in [0.7, 1.3, 2.9] {
+            let a = wave(&[2, n, n], by * n as f64);
+            let [t, z] =
+                &bind_all(Factor::Schur { vectors: true }, std::slice::from_ref(&a)).unwrap()[..]
+            else {
+                panic!("two results")
+            };
+            let zt = z.swapaxes(-1, -2);
+            let error = (z.matmul(t).matmul(&zt) - &a).abs().max(());
+            assert!(error.item::<f64>().unwrap() < 1e-12, "{n} {by}");
+            let error = (z.matmul(&zt) - Array::eye(n, DType::F64)).abs().max(());
+            assert!(error.item::<f64>().unwrap() < 1e-12, "{n} {by}");
+            for t in t.to_vec::<f64>().unwrap().chunks(n * n) {
+                let at = |i: usize, j: usize| t[i * n + j];
+                for i in 0..n {
+                    for j in 0..i {
+                        let beside = i == j + 1 && (j == 0 || at(j, j - 1) == 0.0);
+                        assert!(at(i, j) == 0.0 || beside, "{n} {by}: {i}, {j}");
+                        if at(i, j) != 0.0 {
+                            assert!(
+                                at(i, j) * at(j, i) < 0.0 && at(i, i) == at(j, j),
+                                "{n} {by}"
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Columns in the order of what is left of them; reflections times matrices.
+#[test]
+fn pivots_and_reflections() {
+    for (m, n) in [(3usize, 3usize), (5, 3), (3, 5)] {
+        let a = wave(&[m, n], 1.7);
+        let none = Array::zeros([n], DType::I32);
+        let [r, order, taus] = linalg::geqp3(&a, &none).unwrap();
+        let k = m.min(n);
+        let places: Vec<i32> = order.to_vec().unwrap();
+        let picked: Vec<Array> = places
+            .iter()
+            .map(|p| a.slice_in_dim(*p as usize - 1, *p as usize, 1))
+            .collect();
+        let picked = numpy::concatenate(&picked.iter().collect::<Vec<_>>(), 1);
+        let upper = numpy::triu(&r, 0);
+        let back = linalg::ormqr(&r, &taus, &upper, true, false);
+        let error = (back - picked).abs().max(()).item::<f64>().unwrap();
+        assert!(error < 1e-13, "{m} {n}: {error}");
+        let diagonal: Vec<f64> = numpy::diagonal(&r, 0, 0, 1).to_vec().unwrap();
+        assert!(
+            diagonal
+                .windows(2)
+                .all(|w| w[0].abs() >= w[1].abs() - 1e-14)
+        );
+        let first = Array::iota([n], 0, DType::I32)
+            .eq(n as i32 - 1)
+            .astype(DType::I32);
+        let [_, order, _] = linalg::geqp3(&a, &first).unwrap();
+        assert_eq!(order.to_vec::<i32>().unwrap()[0], n as i32);
+        // The product of all reflections, on either side, is what forms it.
+        let eye = Array::eye(m, DType::F64);
+        let q = linalg::ormqr(&r, &taus, &eye, true, false);
+        let c = wave(&[m, m], 0.3);
+        let t = q.swapaxes(-1, -2);
+        for (left, transpose, wanted) in [
+            (true, false, q.matmul(&c)),
+            (true, true, t.matmul(&c)),
+            (false, false, c.matmul(&q)),
+            (false, true, c.matmul(&t)),
+        ] {
+            let y = linalg::ormqr(&r, &taus, &c, left, transpose);
+            let error = (y - wanted).abs().max(()).item::<f64>().unwrap();
+            assert!(error < 1e-13, "{left} {transpose}: {error}");
+            let f = move |x: &[Array]| linalg::ormqr(&x[0], &x[1], &x[2], left, transpose);
+            let x = [noises(&[m, k], 1), noises(&[k], 2), noises(&[m, m], 3)];
+            check_grads("ormqr", &f, &x, 1);
+            check_vmap("ormqr", &f, &x);
+        }
+    }
 }

@@ -209,3 +209,25 @@ fn nesting_is_bounded() {
     );
     assert!(text.parse::<Jaxpr>().is_err());
 }
+
+/// Names that JAX prints for what is another primitive here.
+#[test]
+fn other_names_of_primitives_are_read() {
+    let text = "{ lambda ; a:f32[3]. let
+        b:f32[3] = add_any a a
+        c:f32[3] = name[name=x] b
+        d:f32[3] = closed_call[call_jaxpr={ lambda ; e:f32[3]. let f:f32[3] = neg e in (f,) }] c
+        g:f32[2] h:i32[2] = approx_top_k[aggregate_to_topk=True is_max_k=True k=2 recall_target=0.95 reduction_dimension=-1 reduction_input_size_override=-1] d
+        i:f32[3] = dot_general[dimension_numbers=(([], []), ([0], [0])) precision=BF16_BF16_F32] d a
+      in (g, h, i) }";
+    let program: Jaxpr = text.parse().unwrap_or_else(|e| panic!("{e}"));
+    assert!(program.to_string().contains("precision=BF16_BF16_F32"));
+    let y = run(
+        &program,
+        &[Array::from([1f32, 2., 3.])],
+        Interpreter::Compiled,
+    )
+    .unwrap();
+    assert_eq!(y[0].to_vec::<f32>().unwrap(), [-2., -4.]);
+    assert_eq!(y[1].to_vec::<i32>().unwrap(), [0, 1]);
+}

@@ -88,7 +88,7 @@ def expectation(y, close):
     finite = np.abs(y[np.isfinite(y)]).astype(np.float64) if y.size else np.zeros(1)
     eps = float(jnp.finfo(y.dtype).eps)
     top = max(float(finite.max()) if finite.size else 0.0, 1.0)
-    return "expect_almost_eq", f"has_side_effect = true, tolerance = {(close or 32 * eps) * top!r} : f64"
+    return "expect_almost_eq", f"has_side_effect = true, tolerance = {(close or 32 * eps) * top:.6e} : f64"
 
 
 def self_checking(text, inputs, expected, close):

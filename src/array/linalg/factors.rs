@@ -2,7 +2,7 @@
 
 use super::function;
 use crate::{
-    array::{Array, operators::attempt},
+    array::{Array, DType, operators::attempt},
     error::{Error, Result},
     trace::{
         bind_all, here,
@@ -52,7 +52,8 @@ pub(super) fn values_alone(x: &Array) -> Result<Array> {
     factors(none, &[x]).map(|[w]| w)
 }
 
-/// The Schur form of a complex matrix: `t` upper triangular and `z` unitary with `x = z·t·zᴴ`.
+/// The Schur form: `t` and a unitary `z` with `x = z·t·zᴴ`. Of a complex matrix `t` is upper triangular; of a real one both are real,
+/// and a pair of eigenvalues that are not is a block of two rows on the diagonal: `lax.linalg.schur`.
 #[track_caller]
 pub fn schur(x: &Array) -> Result<[Array; 2]> {
     factors(Factor::Schur { vectors: true }, &[x])
@@ -84,6 +85,32 @@ pub fn tridiagonal(x: &Array, lower: bool) -> Result<[Array; 4]> {
 #[track_caller]
 pub fn tridiagonal_solve(lower: &Array, main: &Array, upper: &Array, b: &Array) -> Array {
     attempt(|| factors(Factor::TridiagonalSolve, &[lower, main, upper, b]).map(|[x]| x))
+}
+
+/// `r` of the columns in such an order that those come first of which most is left, with the reflections of `q` below it; the order,
+/// counted from one; and the `τ`. Columns with a number that is not 0 in `first` come first: `geqp3` of LAPACK.
+///
+/// ```
+/// use quaxide::{array::linalg, prelude::*};
+/// let x = Array::from([[1f64, 30.], [2., 40.]]);
+/// let [r, order, _] = linalg::geqp3(&x, &Array::from([0i32, 0])).unwrap();
+/// assert_eq!(order.to_vec::<i32>().unwrap(), [2, 1]);
+/// assert!((r.to_vec::<f64>().unwrap()[0] + 50.0).abs() < 1e-12);
+/// ```
+#[track_caller]
+pub fn geqp3(x: &Array, first: &Array) -> Result<[Array; 3]> {
+    with_location(here(), || {
+        bind_all(Factor::Geqp3, &[x.inexact(), first.astype(DType::I32)])?
+            .try_into()
+            .map_err(|_| Error::internal("a decomposition lost a result"))
+    })
+}
+
+/// The product of reflections, as [`Factor::Geqrf`] gives them, with another matrix, on its left or on its right; or of its adjoint:
+/// `lax.linalg.ormqr`.
+#[track_caller]
+pub fn ormqr(x: &Array, taus: &Array, c: &Array, left: bool, transpose: bool) -> Array {
+    attempt(|| factors(Factor::Ormqr { left, transpose }, &[x, taus, c]).map(|[y]| y))
 }
 
 /// The first columns of the product of reflections that stand below the diagonal of a matrix, as [`Factor::Geqrf`] gives them:

@@ -71,6 +71,47 @@ fn geqrf(a: &Matrix) -> (Matrix, Vec<C>) {
     (m, taus)
 }
 
+/// As [`geqrf`] of the columns in an order, counted from one: those first that are to be (not 0), then always the one of which most is
+/// left. (LAPACK's `geqp3`.)
+fn geqp3(a: &Matrix, first: &[C]) -> (Matrix, Vec<C>, Vec<C>) {
+    let (mut m, mut taus) = (a.clone(), vec![]);
+    let is_first = |j: &usize| first.get(*j).is_some_and(|f| f.re != 0.0);
+    let mut order: Vec<usize> = (0..a.columns).filter(is_first).collect();
+    let fixed = order.len();
+    order.extend((0..a.columns).filter(|j| !is_first(j)));
+    for (j, from) in order.iter().enumerate() {
+        (0..a.rows).for_each(|i| m.set(i, j, a.get(i, *from)));
+    }
+    for j in 0..a.rows.min(a.columns) {
+        if j >= fixed {
+            let left = |c: usize| -> f64 { (j..a.rows).map(|i| m.get(i, c).norm_sqr()).sum() };
+            let mut best = (j, left(j));
+            for c in j + 1..a.columns {
+                let norm = left(c);
+                if norm > best.1 {
+                    best = (c, norm);
+                }
+            }
+            order.swap(j, best.0);
+            for i in 0..a.rows {
+                let (x, y) = (m.get(i, j), m.get(i, best.0));
+                m.set(i, j, y);
+                m.set(i, best.0, x);
+            }
+        }
+        let column: Vec<C> = (j..a.rows).map(|i| m.get(i, j)).collect();
+        let (beta, tau, v) = reflection(&column);
+        reflect_rows(&mut m, j, j + 1..a.columns, tau.conj(), &v);
+        m.set(j, j, beta);
+        for (i, v) in v.iter().enumerate().skip(1) {
+            m.set(j + i, j, *v);
+        }
+        taus.push(tau);
+    }
+    let order = order.iter().map(|j| C::new((j + 1) as f64, 0.0)).collect();
+    (m, order, taus)
+}
+
 /// The first columns of the product of the reflections that stand below the diagonal.
 fn householder_product(a: &Matrix, taus: &[C]) -> Matrix {
     let mut q = Matrix::zeros(a.rows, a.columns);
@@ -260,6 +301,122 @@ fn schur(a: &Matrix) -> (Matrix, Matrix) {
     (h, z)
 }
 
+/// Two rows, and then the same two columns, turned by the angle of this cosine and sine; columns of `z` along with them.
+fn turn(h: &mut Matrix, z: &mut Matrix, k: usize, c: f64, s: f64) {
+    for j in 0..h.columns {
+        let (x, y) = (h.get(k, j), h.get(k + 1, j));
+        h.set(k, j, x * c + y * s);
+        h.set(k + 1, j, y * c - x * s);
+    }
+    for m in [h, z] {
+        for i in 0..m.rows {
+            let (x, y) = (m.get(i, k), m.get(i, k + 1));
+            m.set(i, k, x * c + y * s);
+            m.set(i, k + 1, y * c - x * s);
+        }
+    }
+}
+
+/// A block of two rows with real eigenvalues becomes triangular; of another the diagonal elements become equal. (LAPACK's `lanv2`.)
+fn standard_block(h: &mut Matrix, z: &mut Matrix, k: usize) {
+    let at = |h: &Matrix, i: usize, j: usize| h.get(k + i, k + j).re;
+    let (a, b, c, d) = (at(h, 0, 0), at(h, 0, 1), at(h, 1, 0), at(h, 1, 1));
+    if c == 0.0 {
+        return;
+    }
+    let p = 0.5 * (a - d);
+    let discriminant = p * p + b * c;
+    if discriminant >= 0.0 {
+        // The eigenvector of the eigenvalue that is further from d.
+        let first = p + discriminant.sqrt().copysign(p);
+        let length = first.hypot(c);
+        let (cosine, sine) = (first / length, c / length);
+        turn(h, z, k, cosine, sine);
+        h.set(k + 1, k, ZERO);
+        return;
+    }
+    let sigma = b + c;
+    let tau = sigma.hypot(a - d);
+    if tau > 0.0 {
+        let cosine = (0.5 * (1.0 + sigma.abs() / tau)).sqrt();
+        let sine = -(p / (tau * cosine)) * 1f64.copysign(sigma);
+        turn(h, z, k, cosine, sine);
+        let mean = C::new(0.5 * (at(h, 0, 0) + at(h, 1, 1)), 0.0);
+        h.set(k, k, mean);
+        h.set(k + 1, k + 1, mean);
+    }
+}
+
+/// The form of a real matrix with blocks of one or two rows on the diagonal, and the orthogonal `z` with `a = z·t·zᵀ`: Francis' QR
+/// steps with two shifts at once, by Golub and Van Loan, "Matrix Computations", 7.5.
+fn real_schur(a: &Matrix) -> (Matrix, Matrix) {
+    let n = a.rows;
+    let (mut h, _, mut z) = hessenberg(a);
+    for j in 0..n {
+        for i in j + 2..n {
+            h.set(i, j, ZERO);
+        }
+    }
+    let (mut end, mut steps) = (n, 0);
+    while end > 0 {
+        let small = |h: &Matrix, i: usize| {
+            let beside = h.get(i, i).norm() + h.get(i - 1, i - 1).norm();
+            h.get(i, i - 1).norm() <= f64::EPSILON * beside.max(f64::MIN_POSITIVE)
+        };
+        let start = (1..end).rev().find(|i| small(&h, *i)).unwrap_or(0);
+        if start > 0 {
+            h.set(start, start - 1, ZERO);
+        }
+        if start + 1 == end {
+            (end, steps) = (start, 0);
+            continue;
+        }
+        steps += 1;
+        if start + 2 == end || steps > STEPS {
+            standard_block(&mut h, &mut z, end - 2);
+            if end > 2 {
+                h.set(end - 2, end - 3, ZERO);
+            }
+            (end, steps) = (end - 2, 0);
+            continue;
+        }
+        let (last, at) = (end - 1, |h: &Matrix, i: usize, j: usize| h.get(i, j).re);
+        let (mut sum, mut product) = {
+            let (w, x) = (at(&h, last - 1, last - 1), at(&h, last - 1, last));
+            let (y, v) = (at(&h, last, last - 1), at(&h, last, last));
+            (w + v, w * v - x * y)
+        };
+        // Now and then other shifts, lest a cycle be entered.
+        if steps % 11 == 10 {
+            let size = at(&h, last, last - 1).abs() + at(&h, last - 1, last - 2).abs();
+            (sum, product) = (1.5 * size, size * size);
+        }
+        for k in start..last {
+            let length = 3.min(end - k);
+            let column: Vec<C> = if k == start {
+                let (p, q) = (at(&h, k, k), at(&h, k + 1, k));
+                let (r, s) = (at(&h, k, k + 1), at(&h, k + 1, k + 1));
+                let third = q * at(&h, k + 2, k + 1);
+                [p * p + r * q - sum * p + product, q * (p + s - sum), third]
+                    .map(|x| C::new(x, 0.0))
+                    .to_vec()
+            } else {
+                (k..k + length).map(|i| h.get(i, k - 1)).collect()
+            };
+            let (beta, tau, v) = reflection(&column);
+            let from = k.saturating_sub(usize::from(k > start));
+            reflect_rows(&mut h, k, from..n, tau, &v);
+            reflect_columns(&mut h, k, 0..(k + 4).min(end), tau, &v);
+            reflect_columns(&mut z, k, 0..n, tau, &v);
+            if k > start {
+                h.set(k, k - 1, beta);
+                (k + 1..k + length).for_each(|i| h.set(i, k - 1, ZERO));
+            }
+        }
+    }
+    (h, z)
+}
+
 fn times(a: &Matrix, b: &Matrix) -> Matrix {
     let mut y = Matrix::zeros(a.rows, b.columns);
     for i in 0..a.rows {
@@ -439,19 +596,18 @@ pub(super) fn factor(p: Factor, x: &[Arc<Buffer>], results: &[Aval]) -> Result<B
         return Ok(Buffers::from_elem(buffer(out, solved.into_iter())?, 1));
     }
     let a = matrices(operand(0)?)?;
+    let real = !operand(0)?.dtype().is_complex();
     let all: Vec<Vec<Vec<C>>> = match p {
-        Factor::Eig { left, right } => {
-            let real = !operand(0)?.dtype().is_complex();
-            a.iter()
-                .map(|a| {
-                    let (w, u, v) = eig(a, real);
-                    let mut y = vec![w];
-                    y.extend(left.then_some(u.elements));
-                    y.extend(right.then_some(v.elements));
-                    y
-                })
-                .collect()
-        }
+        Factor::Eig { left, right } => a
+            .iter()
+            .map(|a| {
+                let (w, u, v) = eig(a, real);
+                let mut y = vec![w];
+                y.extend(left.then_some(u.elements));
+                y.extend(right.then_some(v.elements));
+                y
+            })
+            .collect(),
         Factor::Hessenberg => a
             .iter()
             .map(|a| {
@@ -462,10 +618,20 @@ pub(super) fn factor(p: Factor, x: &[Arc<Buffer>], results: &[Aval]) -> Result<B
         Factor::Schur { .. } => a
             .iter()
             .map(|a| {
-                let (t, z) = schur(a);
+                let (t, z) = if real { real_schur(a) } else { schur(a) };
                 vec![t.elements, z.elements]
             })
             .collect(),
+        Factor::Geqp3 => {
+            let first = vectors(operand(1)?, a.len())?;
+            a.iter()
+                .zip(&first)
+                .map(|(a, first)| {
+                    let (m, order, taus) = geqp3(a, first);
+                    vec![m.elements, order, taus]
+                })
+                .collect()
+        }
         Factor::Tridiagonal { lower } => a
             .iter()
             .map(|a| {
@@ -489,6 +655,7 @@ pub(super) fn factor(p: Factor, x: &[Arc<Buffer>], results: &[Aval]) -> Result<B
         Factor::TridiagonalSolve
         | Factor::PivotsToPermutation { .. }
         | Factor::SymmetricProduct { .. }
+        | Factor::Ormqr { .. }
         | Factor::CholeskyUpdate => return Err(missing()),
     };
     let result = |(i, out): (usize, &Aval)| {

@@ -52,6 +52,21 @@ impl Given<'_, '_, '_> {
                 vec![lu.clone(), pivots + 1, self.info(lu, 2)?]
             }
             "geqrf" => bind_all(Factor::Geqrf, std::slice::from_ref(first()?))?,
+            "geqp3" => {
+                let [a, order] = self.operands()?;
+                bind_all(Factor::Geqp3, &[a.clone(), order.clone()])?
+            }
+            "ormqr" | "unmqr" => {
+                let [a, tau, c] = self.operands()?;
+                let config = self.attr(&["mhlo.backend_config", "backend_config"]);
+                let says = |name: &str| config.and_then(|c| c.field(name)).and_then(Attr::bool);
+                let op = Factor::Ormqr {
+                    left: says("left") == Some(true),
+                    transpose: says("transpose") == Some(true),
+                };
+                vec![apply(op, &[a, tau, c])?]
+            }
+            "gees" => self.schur(first()?)?,
             "orgqr" | "ungqr" => {
                 let [a, tau] = self.operands()?;
                 vec![apply(Factor::HouseholderProduct, &[a, tau])?]
@@ -123,6 +138,46 @@ impl Given<'_, '_, '_> {
         let info = self.info(first, results.len())?;
         results.push(info);
         Ok(results)
+    }
+
+    /// The triangular form, the vectors, the eigenvalues (of a real matrix their real and imaginary parts), how many were selected, and
+    /// whether it succeeded.
+    fn schur(&self, a: &Array) -> Result<Vec<Array>> {
+        if self.letter("sort").is_some_and(|c| c != 'N') {
+            return Err(self.unsupported("an order of eigenvalues"));
+        }
+        let y = bind_all(Factor::Schur { vectors: true }, std::slice::from_ref(a))?;
+        let [t, z] = &y[..] else {
+            return Err(super::few());
+        };
+        let own = crate::array::numpy::diagonal(t, 0, -2, -1);
+        let mut all = vec![t.clone(), z.clone()];
+        if a.dtype()?.is_complex() {
+            all.push(own);
+        } else {
+            // A block of two rows has a + √(bc)·i and a − √(bc)·i.
+            let n = a.shape().last().copied().unwrap_or(0);
+            let beside = |x: &Array| {
+                if n > 1 {
+                    crate::array::numpy::diagonal(x, 1, -2, -1)
+                } else {
+                    own.slice_in_dim(0, 0, -1)
+                }
+            };
+            let product = beside(t) * beside(&t.swapaxes(-1, -2));
+            let size = product
+                .lt(0.0)
+                .select((-&product).sqrt(), Array::zeros_like(&product));
+            let edge = own.slice_in_dim(0, n.min(1), -1) * 0.0;
+            let join = |a: &Array, b: &Array| crate::array::numpy::concatenate(&[a, b], -1);
+            all.push(own.clone());
+            all.push(join(&size, &edge) - join(&edge, &size));
+        }
+        let selected = self.out(all.len())?;
+        all.push(Array::zeros(&selected.shape, selected.dtype));
+        let info = self.info(t, all.len())?;
+        all.push(info);
+        Ok(all)
     }
 
     /// An option, which LAPACK names by a letter.

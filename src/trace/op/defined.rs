@@ -100,7 +100,7 @@ impl Op {
             Op::Factor(p)
                 if matches!(
                     **p,
-                    Factor::SymmetricProduct { .. } | Factor::CholeskyUpdate
+                    Factor::SymmetricProduct { .. } | Factor::CholeskyUpdate | Factor::Ormqr { .. }
                 ) =>
             {
                 Some(p.definition(operands))

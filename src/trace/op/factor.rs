@@ -25,6 +25,10 @@ pub const TRIDIAGONAL: Prim<Factor> = Prim::new("tridiagonal");
 pub const TRIDIAGONAL_SOLVE: Prim<Factor> = Prim::new("tridiagonal_solve");
 /// `geqrf`
 pub const GEQRF: Prim<Factor> = Prim::new("geqrf");
+/// `geqp3`
+pub const GEQP3: Prim<Factor> = Prim::new("geqp3");
+/// `ormqr`
+pub const ORMQR: Prim<Factor> = Prim::new("ormqr");
 /// `householder_product`
 pub const HOUSEHOLDER_PRODUCT: Prim<Factor> = Prim::new("householder_product");
 /// `lu_pivots_to_permutation`
@@ -47,7 +51,8 @@ pub enum Factor {
     },
     /// `qᴴ·a·q`, zero below the first subdiagonal, with the reflections of `q` in the place of those zeros, and their `τ`.
     Hessenberg,
-    /// `a = z·t·zᴴ` of a complex matrix, `t` upper triangular: `t`, and, if asked for, `z`.
+    /// `a = z·t·zᴴ`: `t`, and, if asked for, `z`. Of a complex matrix `t` is upper triangular; of a real one `t` and `z` are real, and
+    /// each pair of eigenvalues that are not is a block of two rows on the diagonal, its two diagonal elements equal.
     Schur {
         /// Is `z` asked for?
         vectors: bool,
@@ -63,6 +68,16 @@ pub enum Factor {
     TridiagonalSolve,
     /// `r` in the upper triangle, the reflections of `q` below it, and their `τ`.
     Geqrf,
+    /// As `Geqrf` of the columns in such an order that those come first of which most is left. With which are to come first (not 0) and
+    /// which are free (0); also gives the order, counted from one.
+    Geqp3,
+    /// The product of all reflections, of a matrix and their `τ`, with another matrix.
+    Ormqr {
+        /// Do they stand on the left?
+        left: bool,
+        /// Is it the adjoint of their product?
+        transpose: bool,
+    },
     /// The first columns of the product of reflections.
     HouseholderProduct,
     /// The permutation that exchanges of rows one after the other amount to.
@@ -143,6 +158,18 @@ fn three_diagonals(lower: &Array, main: &Array, upper: &Array, x: &Array) -> Arr
     y.swapaxes(-1, -2)
 }
 
+/// The vector of a reflection that stands in a column, as a column, and its `τ`.
+fn column_reflection(a: &Array, taus: &Array, i: usize) -> (Array, Array) {
+    let column = a.slice_in_dim(i, i + 1, -1);
+    let rows = column.shape().iter().rev().nth(1).copied().unwrap_or(0);
+    let (places, at) = (Array::iota([rows], 0, DType::I32), i as i32);
+    let below = places.gt(at).expand_dims(-1).broadcast_to(column.shape());
+    let own = places.eq(at).expand_dims(-1).broadcast_to(column.shape());
+    let v = below.select(&column, Array::zeros_like(&column));
+    let v = own.select(Array::ones_like(&v), &v);
+    (v, taus.slice_in_dim(i, i + 1, -1).expand_dims(-1))
+}
+
 impl Defined for Factor {
     fn define(&self, x: &[Array]) -> Result<Vec<Array>> {
         match (self, x) {
@@ -155,6 +182,25 @@ impl Defined for Factor {
                 let a = adjoint(r).matmul(r) + column.matmul(&adjoint(&column));
                 Ok(vec![adjoint(&bind(super::Linalg::Cholesky, &[&a]))])
             }
+            (Factor::Ormqr { left, transpose }, [a, taus, c]) => {
+                let k = taus.shape().last().copied().unwrap_or(0);
+                // The one next to the matrix comes first.
+                let mut order: Vec<usize> = (0..k).collect();
+                if left != transpose {
+                    order.reverse();
+                }
+                let mut y = c.clone();
+                for i in order {
+                    let (v, tau) = column_reflection(a, taus, i);
+                    let tau = if *transpose { tau.conj() } else { tau };
+                    y = if *left {
+                        &y - (v.clone() * tau).matmul(&adjoint(&v).matmul(&y))
+                    } else {
+                        &y - y.matmul(&(v.clone() * tau)).matmul(&adjoint(&v))
+                    };
+                }
+                Ok(vec![y])
+            }
             // One reflection after the other, the last one first.
             (Factor::HouseholderProduct, [a, taus]) => {
                 let aval = a.aval()?;
@@ -165,15 +211,8 @@ impl Defined for Factor {
                 let eye = Array::eye(m.max(n), aval.dtype);
                 let eye = eye.slice_in_dim(0, m, 0).slice_in_dim(0, n, 1);
                 let mut q = eye.broadcast_to(unit);
-                let places = Array::iota([m], 0, DType::I32);
                 for i in (0..k).rev() {
-                    let column = a.slice_in_dim(i, i + 1, -1);
-                    let at = i as i32;
-                    let below = places.gt(at).expand_dims(-1).broadcast_to(column.shape());
-                    let own = places.eq(at).expand_dims(-1).broadcast_to(column.shape());
-                    let v = below.select(&column, Array::zeros_like(&column));
-                    let v = own.select(Array::ones_like(&v), &v);
-                    let tau = taus.slice_in_dim(i, i + 1, -1).expand_dims(-1);
+                    let (v, tau) = column_reflection(a, taus, i);
                     q = &q - (v.clone() * tau).matmul(&adjoint(&v).matmul(&q));
                 }
                 Ok(vec![q])
@@ -195,6 +234,8 @@ impl Primitive for Factor {
             Factor::Tridiagonal { .. } => TRIDIAGONAL.name,
             Factor::TridiagonalSolve => TRIDIAGONAL_SOLVE.name,
             Factor::Geqrf => GEQRF.name,
+            Factor::Geqp3 => GEQP3.name,
+            Factor::Ormqr { .. } => ORMQR.name,
             Factor::HouseholderProduct => HOUSEHOLDER_PRODUCT.name,
             Factor::PivotsToPermutation { .. } => LU_PIVOTS_TO_PERMUTATION.name,
             Factor::SymmetricProduct { .. } => SYMMETRIC_PRODUCT.name,
@@ -215,6 +256,11 @@ impl Primitive for Factor {
                 ("sort_eig_vals", Param::bool(false)),
             ],
             Factor::Tridiagonal { lower } => vec![("lower", Param::bool(*lower))],
+            Factor::Geqp3 => vec![("use_magma", Param::text("None"))],
+            Factor::Ormqr { left, transpose } => vec![
+                ("left", Param::bool(*left)),
+                ("transpose", Param::bool(*transpose)),
+            ],
             Factor::TridiagonalSolve => vec![("perturb_singular", Param::bool(false))],
             Factor::PivotsToPermutation { size } => vec![("permutation_size", Param::text(size))],
             Factor::SymmetricProduct { alpha, beta } => vec![
@@ -248,12 +294,6 @@ impl Primitive for Factor {
             Factor::Schur { vectors } => {
                 let [a] = operands(name, x)?;
                 square(name, a)?;
-                if !a.dtype.is_complex() {
-                    return Err(Error::dtype(format!(
-                        "`schur` is the triangular form of a complex matrix, got {a}"
-                    ))
-                    .note("`.astype(DType::C64)` makes one of it"));
-                }
                 (0..1 + usize::from(*vectors)).map(|_| a.strong()).collect()
             }
             Factor::Tridiagonal { .. } => {
@@ -280,6 +320,33 @@ impl Primitive for Factor {
                 let [a] = operands(name, x)?;
                 let (lead, m, n) = matrix(name, a)?;
                 smallvec![a.strong(), shaped(&lead, &[m.min(n)], a.dtype)]
+            }
+            Factor::Geqp3 => {
+                let [a, first] = operands(name, x)?;
+                let (lead, m, n) = matrix(name, a)?;
+                let order = shaped(&lead, &[n], DType::I32);
+                expect(name, "the list of columns", first, &order)?;
+                smallvec![a.strong(), order, shaped(&lead, &[m.min(n)], a.dtype)]
+            }
+            Factor::Ormqr { left, .. } => {
+                let [a, taus, c] = operands(name, x)?;
+                let (lead, m, n) = matrix(name, a)?;
+                let (_, rows, columns) = matrix(name, c)?;
+                let k = taus.shape.last().copied().unwrap_or(0);
+                expect(name, "the list of τ", taus, &shaped(&lead, &[k], a.dtype))?;
+                expect(
+                    name,
+                    "the other matrix",
+                    c,
+                    &shaped(&lead, &[rows, columns], a.dtype),
+                )?;
+                let own = if *left { rows } else { columns };
+                if own != m || k > n || k > m {
+                    return Err(Error::shape(format!(
+                        "`{name}` of {k} reflections in {a} does not fit {c}"
+                    )));
+                }
+                smallvec![c.strong()]
             }
             Factor::HouseholderProduct => {
                 let [a, taus] = operands(name, x)?;

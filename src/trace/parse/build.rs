@@ -551,6 +551,12 @@ impl<'t> Build<'_, 't> {
             .into(),
             "tridiagonal_solve" => Factor::TridiagonalSolve.into(),
             "geqrf" => Factor::Geqrf.into(),
+            "geqp3" => Factor::Geqp3.into(),
+            "ormqr" => Factor::Ormqr {
+                left: self.flag("left")?,
+                transpose: self.flag("transpose")?,
+            }
+            .into(),
             "householder_product" => Factor::HouseholderProduct.into(),
             "lu_pivots_to_permutation" => Factor::PivotsToPermutation {
                 size: self.number("permutation_size")?,
@@ -688,6 +694,25 @@ impl<'t> Build<'_, 't> {
                 }
                 .into()
             }
+            // What JAX says of sums in derivatives, of devices and of names says nothing of values.
+            "add_any" => Binary::Add.into(),
+            "name" | "device_put" | "sharding_constraint" if self.operands.len() == 1 => {
+                Copied.into()
+            }
+            "closed_call" | "core_call" | "call" | "core_closed_call" => Jit {
+                name: Arc::from(self.name),
+                jaxpr: self.program("call_jaxpr")?,
+            }
+            .into(),
+            "approx_top_k" if self.flag("is_max_k")? => TopK {
+                axis: self.with("reduction_dimension", |v| {
+                    let n = self.operands.first()?.ndim() as i128;
+                    let axis = v.int()?;
+                    usize::try_from(if axis < 0 { axis + n } else { axis }).ok()
+                })?,
+                k: self.number("k")?,
+            }
+            .into(),
             // The text has the names of the rules alone.
             "custom_jvp_call" => CustomJvp {
                 name: self.text("name")?,
