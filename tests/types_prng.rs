@@ -6,6 +6,11 @@ use quaxide::{
     rules::{Algorithm, Prng, check_key_reuse},
 };
 
+#[path = "support/rng.rs"]
+#[allow(dead_code, reason = "each file of tests uses its own part")]
+mod rng;
+use rng::Rng;
+
 const ALL: [Algorithm; 3] = [Algorithm::ThreeFry, Algorithm::Rbg, Algorithm::Philox];
 
 fn words(x: &Array) -> Vec<u32> {
@@ -233,4 +238,73 @@ fn a_key_used_twice_is_caught() {
         assert!(key.uniform(1).is_err());
     });
     assert!(key.uniform(1).is_ok() && key.uniform(1).is_ok());
+}
+
+/// One step of a program: what becomes of two arrays of one shape.
+fn step(choice: usize, at: usize, x: &Array, y: &Array) -> Array {
+    let n = x.ndim().max(1);
+    let axis = (at % n) as i32;
+    let size = x.shape().get(at % n).copied().unwrap_or(1);
+    if x.ndim() == 0 {
+        return numpy::stack(&[x, y], 0);
+    }
+    match choice {
+        0 => x.t(),
+        1 => x.flip(axis),
+        2 => numpy::concatenate(&[x, y], axis).slice_in_dim(0, size, axis),
+        3 => numpy::stack(&[x, y], axis).index(-1),
+        4 => x
+            .expand_dims(axis)
+            .broadcast_to(x.expand_dims(axis).shape())
+            .squeeze(axis),
+        5 => x.reshape([x.size()]).reshape(x.shape()),
+        6 => x.slice_in_dim(0, size.max(2) - 1, axis),
+        7 => x.index(0),
+        8 => x.take(
+            &Array::from([0i32, (at % size.clamp(1, 2)) as i32, 0]),
+            axis,
+        ),
+        9 => Array::from(at.is_multiple_of(2)).select(x, y),
+        10 => x.at(0).set(y.index(0)),
+        11 => x.stop_gradient(),
+        _ => numpy::concatenate(&[x, y], axis),
+    }
+}
+
+/// Keys are moved as their words are, one by one: `QUAXIDE_PROGRAMS` random programs, or 5,000 in release builds and fewer in others.
+#[test]
+fn random_programs_move_words() {
+    let asked = std::env::var("QUAXIDE_PROGRAMS").ok();
+    let usual = if cfg!(debug_assertions) { 300 } else { 5000 };
+    let count: u64 = asked.and_then(|n| n.parse().ok()).unwrap_or(usual);
+    for seed in 0..count {
+        let mut r = Rng(seed);
+        let algorithm = *r.choose(&ALL).unwrap();
+        let keys = Prng::new(seed, algorithm).split([2, 3, 2]).unwrap();
+        let steps: Vec<(usize, usize, usize)> = (0..6)
+            .map(|k| (r.below(13), r.below(6), r.below(k + 1)))
+            .collect();
+        let run = |x: &Array| {
+            let mut all = vec![x.clone()];
+            for (choice, at, back) in &steps {
+                let x = all[all.len() - 1].clone();
+                let y = &all[*back];
+                let y = if y.shape() == x.shape() { y } else { &x };
+                if x.size() > 500 {
+                    break;
+                }
+                all.push(step(*choice, *at, &x, y));
+            }
+            all.pop().unwrap()
+        };
+        let failed = |e: Error| -> ! { panic!("{seed}: {steps:?}: {e}") };
+        let value = Array::from_value(keys.clone());
+        let got = quaxify(run)(&value).unwrap_or_else(|e| failed(e));
+        let got = got.value::<Prng>().unwrap().words().clone();
+        for w in 0..keys.words().shape().last().copied().unwrap() {
+            let of = |x: &Array| x.index((quaxide::array::Ellipsis, w as i32));
+            let want = run(&of(keys.words()));
+            assert_eq!(words(&of(&got)), words(&want), "{seed}: {steps:?}");
+        }
+    }
 }

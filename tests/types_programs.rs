@@ -1,4 +1,7 @@
-//! Random programs over every primitive, on array-ish values against the arrays that they equal.
+//! Random programs over every primitive, on array-ish values against the arrays that they equal, and their gradients.
+//!
+//! `QUAXIDE_PROGRAMS` says how many for each type; 5,000 in release builds, and fewer in others. Units and intervals, which equal no
+//! array, have random programs of their own in `types_unitful.rs` and `types_interval.rs`.
 
 #[path = "support/programs/mod.rs"]
 #[allow(
@@ -10,6 +13,9 @@ mod programs;
 #[path = "support/rng.rs"]
 #[allow(dead_code, reason = "each file of tests uses its own part")]
 mod rng;
+#[path = "../examples/support/types_table/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "the example uses another part")]
+mod types_table;
 
 use programs::{Made, Options, agree, generate};
 use quaxide::{
@@ -17,6 +23,7 @@ use quaxide::{
     rules::{Masked, Named, Zero, filled, mask_of, masked},
 };
 use rng::Rng;
+use types_table::{KINDS, Kind};
 
 const OPTIONS: Options = Options {
     steps: 8,
@@ -29,21 +36,26 @@ const OPTIONS: Options = Options {
     odd: false,
 };
 
+/// How many programs are tried for each type.
+fn count() -> u64 {
+    let asked = std::env::var("QUAXIDE_PROGRAMS").ok();
+    let usual = if cfg!(debug_assertions) { 400 } else { 5000 };
+    asked.and_then(|n| n.parse().ok()).unwrap_or(usual)
+}
+
 /// Run a program on values, and compare with what it gives for the arrays that they equal. `excused` errors are no failure; how many
 /// programs ran is returned.
 fn compare(
-    seeds: u64,
     options: Options,
     value: impl FnMut(&mut Rng, &Array) -> Option<Array>,
     plain: impl Fn(&Array) -> Result<Array>,
     excused: impl Fn(&Error) -> bool,
 ) -> usize {
-    compare_where(seeds, options, value, plain, excused, |_| true)
+    compare_where(options, value, plain, excused, |_| true)
 }
 
 /// As [`compare`], for programs whose primitives fit.
 fn compare_where(
-    seeds: u64,
     options: Options,
     mut value: impl FnMut(&mut Rng, &Array) -> Option<Array>,
     plain: impl Fn(&Array) -> Result<Array>,
@@ -51,12 +63,7 @@ fn compare_where(
     fits: impl Fn(&[String]) -> bool,
 ) -> usize {
     let mut ran = 0;
-    let seeds = if cfg!(debug_assertions) {
-        seeds / 5
-    } else {
-        seeds
-    };
-    for seed in 0..seeds {
+    for seed in 0..count() {
         let Made { program, x, .. } = generate(seed, options);
         let mut names = vec![];
         program.names(&mut |name, _| names.push(name.to_string()));
@@ -109,8 +116,8 @@ fn zeros() {
             x.clone()
         })
     };
-    let ran = compare(5000, OPTIONS, value, dense, |_| false);
-    assert!(ran >= 900);
+    let ran = compare(OPTIONS, value, dense, |_| false);
+    assert!(ran as u64 * 100 >= count() * 90);
 }
 
 #[test]
@@ -133,8 +140,38 @@ fn named_axes() {
         ];
         excuses.iter().any(|x| e.message().contains(x))
     };
-    let ran = compare(5000, OPTIONS, value, dense, clash);
-    assert!(ran >= 600, "{ran}");
+    let ran = compare(OPTIONS, value, dense, clash);
+    assert!(ran as u64 * 100 >= count() * 60, "{ran}");
+}
+
+/// Domains, empty reductions and divisions by zero: NumPy's masked arrays differ there.
+fn has_numpys_meaning(program: &[String]) -> bool {
+    let differ = [
+        "div",
+        "rem",
+        "/",
+        "log",
+        "log1p",
+        "sqrt",
+        "rsqrt",
+        "asin",
+        "acos",
+        "acosh",
+        "atanh",
+        "erf_inv",
+        "mean",
+        "var",
+        "softmax",
+        "logsumexp",
+        "median",
+        "integer_pow",
+        "pow",
+        "reduce_window_max",
+        "reduce_window_min",
+        "reduce_window_prod",
+        "reduce_window_sum",
+    ];
+    !program.iter().any(|p| differ.contains(&p.as_str()))
 }
 
 /// A mask that is false everywhere changes nothing, but that what has no value is masked.
@@ -160,41 +197,15 @@ fn masks_of_nothing() {
         ];
         excuses.iter().any(|x| e.to_string().contains(x))
     };
-    let ran = compare_where(5000, OPTIONS, value, plain, excuse, |program| {
-        // Domains, empty reductions and divisions by zero: NumPy's masked arrays differ there.
-        ![
-            "div",
-            "rem",
-            "/",
-            "log",
-            "log1p",
-            "sqrt",
-            "rsqrt",
-            "asin",
-            "acos",
-            "acosh",
-            "atanh",
-            "erf_inv",
-            "mean",
-            "var",
-            "softmax",
-            "logsumexp",
-            "median",
-            "integer_pow",
-            "pow",
-        ]
-        .iter()
-        .any(|n| program.iter().any(|p| p == n))
-    });
-    assert!(ran >= 200, "{ran}");
+    let ran = compare_where(OPTIONS, value, plain, excuse, has_numpys_meaning);
+    assert!(ran as u64 * 100 >= count() * 20, "{ran}");
 }
 
 /// What stands behind a mask does not matter.
 #[test]
 fn masked_elements_take_no_part() {
     let mut ran = 0;
-    let seeds = if cfg!(debug_assertions) { 1000 } else { 5000 };
-    for seed in 0..seeds {
+    for seed in 0..count() {
         let Made { program, x, .. } = generate(seed, OPTIONS);
         let mut r = Rng(seed ^ 0x3A5C);
         let (mut first, mut second) = (vec![], vec![]);
@@ -228,5 +239,178 @@ fn masked_elements_take_no_part() {
             }
         }
     }
-    assert!(ran >= 300, "{ran}");
+    assert!(ran as u64 * 100 >= count() * 30, "{ran}");
+}
+
+/// What has a derivative that is not lost in rounding.
+const SMOOTH: Options = Options {
+    derivatives: true,
+    orders: 1,
+    smooth: true,
+    loops: false,
+    custom_vjp: false,
+    ..OPTIONS
+};
+
+/// Numbers that look random, in the shape of an array; zeros where it has no derivative.
+fn direction(r: &mut Rng, x: &Array) -> Array {
+    let a = x.aval().unwrap();
+    match a.dtype {
+        DType::F64 | DType::F32 => rng::random_array(r, &a.shape).astype(a.dtype),
+        _ => Array::zeros_like(x),
+    }
+}
+
+/// The sum of all real results.
+fn total(y: &[Array]) -> Array {
+    let mut sum = Array::scalar(0f64);
+    for y in y {
+        match y.dtype() {
+            Ok(d) if d.is_float() => sum = sum + y.astype(DType::F64).sum(()),
+            Err(_) => return y.clone(),
+            _ => {}
+        }
+    }
+    sum
+}
+
+fn number(x: &Array) -> f64 {
+    x.to_f64_vec().map_or(f64::NAN, |x| x[0])
+}
+
+/// Values, and the derivative along a direction of all components, forwards and backwards, against the arrays that the values equal.
+/// Returns how many programs ran.
+fn differentiate(
+    kind: &str,
+    fits: impl Fn(&[String]) -> bool,
+    value: impl Fn(&mut Rng, &Array) -> Option<Array>,
+    excused: impl Fn(&Error) -> bool,
+) -> usize {
+    let mut ran = 0;
+    for seed in 0..count() {
+        let Made { program, x, .. } = generate(seed, SMOOTH);
+        let mut names = vec![];
+        program.names(&mut |name, _| names.push(name.to_string()));
+        if !fits(&names) {
+            continue;
+        }
+        let mut r = Rng(seed ^ 0xD1FF);
+        let x: Vec<Array> = (x.iter())
+            .map(|x| match r.chance(0.7) {
+                true => value(&mut r, x).unwrap_or_else(|| x.clone()),
+                false => x.clone(),
+            })
+            .collect();
+        let v: Vec<Array> = x
+            .iter()
+            .map(|x| tree::map(x, |c| direction(&mut r, c)))
+            .collect();
+        let failed = |what: &str| -> ! { panic!("{kind}, seed {seed}: {what}\n{program}") };
+        let plain = |x: &Vec<Array>| -> Result<Array> {
+            let dense = x
+                .iter()
+                .map(types_table::plain)
+                .collect::<Result<Vec<_>>>()?;
+            Ok(total(&program.run(&dense)?))
+        };
+        let run = |x: &Vec<Array>| Ok::<_, Error>(total(&program.run(x)?));
+        let on_values = |x: &Vec<Array>| types_table::plain(&quaxify(run)(x)?);
+        let Ok((want, slope)) = jvp(plain, (&x,), (&v,)) else {
+            failed("the arrays themselves have no derivative");
+        };
+        let (want, slope) = (number(&want), number(&slope));
+        if !want.is_finite() || !slope.is_finite() || want.abs() > 1e6 || slope.abs() > 1e6 {
+            continue;
+        }
+        let near = |what: &str, got: f64, want: f64| {
+            let error = (got - want).abs() / (1.0 + want.abs());
+            // Some programs compute in fewer bits.
+            if error > 2e-3 {
+                failed(&format!("{what}: {got} for {want}"));
+            }
+        };
+        match jvp(on_values, (&x,), (&v,)) {
+            Ok((y, t)) => {
+                near("value", number(&y), want);
+                near("forwards", number(&t), slope);
+            }
+            Err(e) if excused(&e) => continue,
+            Err(e) => failed(&e.to_string()),
+        }
+        let g = match grad(on_values)(&x) {
+            Ok(g) => g,
+            Err(e) if excused(&e) => continue,
+            Err(e) => failed(&e.to_string()),
+        };
+        let leaves = |x: &[Array]| x.iter().flat_map(tree::leaves).collect::<Vec<_>>();
+        let parts = leaves(&g).into_iter().zip(leaves(&v));
+        let products = parts.filter(|(_, v)| v.dtype().is_ok_and(DType::is_float));
+        let along = products
+            .map(|(g, v)| number(&(g * v).astype(DType::F64).sum(())))
+            .sum();
+        near("backwards", along, slope);
+        ran += 1;
+    }
+    ran
+}
+
+fn kind(name: &str) -> &'static Kind {
+    KINDS.iter().find(|k| k.name == name).unwrap()
+}
+
+/// By the line that makes such a value for the table of types.
+fn programs_of(name: &str, least: u64, excuses: &[&str]) {
+    let kind = kind(name);
+    let make = kind.open.unwrap_or(kind.make[0]);
+    let excused = |e: &Error| excuses.iter().any(|x| e.to_string().contains(x));
+    let ran = differentiate(name, |_| true, |_, x| make(x), excused);
+    assert!(ran as u64 * 100 >= count() * least, "{name}: {ran}");
+}
+
+#[test]
+fn low_rank_updates() {
+    programs_of("LoraArray", 50, &["must keep its type"]);
+}
+
+#[test]
+fn quantised_arrays() {
+    programs_of("Quantised", 50, &["must keep its type"]);
+}
+
+#[test]
+fn sparse_arrays() {
+    programs_of("Bcoo", 50, &["must keep its type", "would be dense"]);
+}
+
+#[test]
+fn structured_arrays() {
+    programs_of("Structured", 50, &["must keep its type"]);
+}
+
+#[test]
+fn gradients_of_zeros() {
+    programs_of("Zero", 50, &["must keep its type"]);
+}
+
+#[test]
+fn gradients_of_named_axes() {
+    let clash = [
+        "meets axis",
+        "two axes would be named",
+        "must keep its type",
+    ];
+    programs_of("Named", 20, &clash);
+}
+
+/// A mask that is false everywhere.
+#[test]
+fn gradients_of_masks_of_nothing() {
+    let value = |_: &mut Rng, x: &Array| {
+        let none = Array::zeros(x.shape(), DType::Bool);
+        masked(x.clone(), none).ok()
+    };
+    let excuses = ["masked", "must keep its type", "is no place"];
+    let excused = |e: &Error| excuses.iter().any(|x| e.to_string().contains(x));
+    let ran = differentiate("Masked", has_numpys_meaning, value, excused);
+    assert!(ran as u64 * 100 >= count() * 20, "{ran}");
 }

@@ -166,7 +166,13 @@ fn diagonal(x: &Array, allow_materialise: bool) -> Option<Array> {
 pub fn plain(x: &Array) -> Result<Array> {
     if let Some(v) = x.value::<LoraArray>() {
         let update = v.a.materialise()?.matmul(&v.b.materialise()?);
-        return (plain(&v.w)? + update).ok().cloned();
+        let w = plain(&v.w)?;
+        let w = if v.stop_gradient {
+            w.stop_gradient()
+        } else {
+            w
+        };
+        return (w + update).ok().cloned();
     }
     if let Some(v) = x.value::<Bcoo>() {
         return plain(&v.to_dense()?);
