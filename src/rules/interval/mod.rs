@@ -458,8 +458,18 @@ fn summed(op: &Op, x: &Operand, terms: usize, rest: &[Array]) -> Result<Operand>
     Ok(rounded(&lower, &upper))
 }
 
+/// A primitive of two operands as a function.
+fn pairs(op: &Op) -> impl Fn(&Array, &Array) -> Array {
+    |a: &Array, b: &Array| bind(op.clone(), &[a, b])
+}
+
 /// Sums of products by midpoint and radius: `|x·y − m·n| ≤ |m|·s + r·|n| + r·s`, with every rounding on top.
-fn product(op: &Op, x: &Operand, y: &Operand, terms: usize) -> Result<Operand> {
+fn product(
+    dot: &dyn Fn(&Array, &Array) -> Array,
+    x: &Operand,
+    y: &Operand,
+    terms: usize,
+) -> Result<Operand> {
     let d = x.lower.dtype()?;
     let centre = |o: &Operand| match o.exact {
         true => (o.lower.clone(), None),
@@ -470,7 +480,6 @@ fn product(op: &Op, x: &Operand, y: &Operand, terms: usize) -> Result<Operand> {
         }
     };
     let ((m, r), (n, s)) = (centre(x), centre(y));
-    let dot = |a: &Array, b: &Array| bind(op.clone(), &[a, b]);
     let middle = dot(&m, &n);
     let (am, an) = (m.abs(), n.abs());
     let full = |a: &Array, r: &Option<Array>| match r {
@@ -572,11 +581,16 @@ fn rule(op: &Op, operands: &[&Array]) -> Result<Vec<Array>> {
         (Op::Clamp(_), _) => moved(op, &x),
         (Op::DotGeneral(p), [l, r]) => {
             let n = size_of(&l.lower, &p.lhs_contract);
-            one(product(op, l, r, n)?)
+            one(product(&pairs(op), l, r, n)?)
         }
         (Op::ConvGeneralDilated(_), [l, r]) => {
             let n = r.lower.size();
-            one(product(op, l, r, n)?)
+            one(product(&pairs(op), l, r, n)?)
+        }
+        // Each row of a sparse array is a sum over its entries.
+        (Op::Custom(_), [entries, rows, columns, dense]) if rows.exact && columns.exact => {
+            let of = |a: &Array, b: &Array| bind(op.clone(), &[a, &rows.lower, &columns.lower, b]);
+            one(product(&of, entries, dense, entries.lower.size())?)
         }
         (Op::Reduce(p), [x]) => match p.reducer {
             Reducer::Sum => one(summed(op, x, size_of(&x.lower, &p.axes), &[])?),
@@ -666,6 +680,7 @@ const OTHERS: &[&str] = &[
     "clamp",
     "concatenate",
     "conv_general_dilated",
+    "coo_product",
     "dot_general",
     "dynamic_update_slice",
     "optimization_barrier",
