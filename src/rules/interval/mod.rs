@@ -87,6 +87,11 @@ impl Interval {
                 .iter()
                 .zip(&b)
                 .find(|(a, b)| a > b || a.is_nan() || b.is_nan());
+            if let Some((a, b)) = wrong.filter(|(a, b)| a.is_nan() || b.is_nan()) {
+                return Err(Error::argument(format!(
+                    "an interval from {a} to {b}: NaN bounds nothing"
+                )));
+            }
             if let Some((a, b)) = wrong {
                 return Err(Error::argument(format!(
                     "an interval from {a} to {b}: the lower bound is above the upper one"

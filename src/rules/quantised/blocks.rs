@@ -232,6 +232,9 @@ impl Format {
             return Ok(());
         }
         Err(match fits {
+            _ if aval.ndim() == 0 => Error::shape(format!(
+                "{self} splits the last axis into blocks: {aval} has no axis"
+            )),
             true => Error::shape(format!("{self} holds matrices, not {aval}")),
             false => Error::shape(format!(
                 "{self} has blocks of {} elements: {aval} has no last axis that is a multiple of it",
@@ -268,6 +271,14 @@ impl Format {
             |w: &Vec<Aval>| w.len() == x.len() && w.iter().zip(x).all(|(a, b)| a.same_type(b));
         if wanted.as_ref().is_some_and(same) {
             return Ok(());
+        }
+        if x.len() != self.components().len() {
+            return Err(Error::argument(format!(
+                "{self} has {} component(s), {}; {} were given",
+                self.components().len(),
+                self.components().join(", "),
+                x.len()
+            )));
         }
         let list = |x: &[Aval]| x.iter().map(Aval::to_string).collect::<Vec<_>>().join(", ");
         Err(Error::shape(format!(
