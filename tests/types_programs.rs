@@ -192,6 +192,7 @@ fn masks_of_nothing() {
             "some are masked",
             "masked elements have no value",
             "masked ones have no order",
+            "has no mask",
             "must keep its type",
             "is no place",
         ];

@@ -325,7 +325,8 @@ fn for_masks(op: &Op) -> Op {
     match op {
         Op::Gather(p) => {
             let mut p = (**p).clone();
-            p.fill_value = p.fill_value.map(|_| Scalar::Bool(true));
+            // A number that is asked for is an element; without one there is none outside.
+            p.fill_value = Some(Scalar::Bool(p.fill_value.is_none()));
             p.into()
         }
         Op::Scatter(p) => Scatter {

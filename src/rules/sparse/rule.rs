@@ -75,6 +75,10 @@ fn keeping_zero(b: &Bcoo, op: impl Into<Op>) -> Result<Array> {
 /// The scalar that stands for every element.
 fn times(b: &Bcoo, x: &Array, op: Binary) -> Array {
     let e = Entries::of(b);
+    if x.ndim() > e.shape.len() + e.data.ndim().saturating_sub(1) {
+        // A scalar beside an array.
+        return Array::from_result(e.to_dense().map(|s| bind(op, &[&s, x])));
+    }
     let factor = e.at(x);
     let data = match factor.ndim() {
         0 => bind(op, &[&e.data, &factor]),

@@ -23,8 +23,8 @@ use crate::{
     trace::{
         bind, bind_all,
         op::{
-            self, Binary, BroadcastInDim, DotGeneral, DynamicSlice, Gather, Linalg, Op, Reduce,
-            Reshape, Slice, Squeeze, Transpose, remaining,
+            self, Binary, BroadcastInDim, DotGeneral, DynamicSlice, Gather, GatherScatterMode,
+            Linalg, Op, Reduce, Reshape, Slice, Squeeze, Transpose, remaining,
         },
     },
 };
@@ -317,8 +317,14 @@ fn gathered(p: &Gather, x: &Array, at: &Array) -> Result<Array> {
     };
     // The same gather, of what was picked by places in it; those outside stay outside.
     let own = all(count);
-    let outside = flat.lt(0) | flat.ge(limit as i32);
-    let own = outside.select(flat.lt(0).select(-1, count as i32 + 1), &own);
+    let own = match p.mode {
+        GatherScatterMode::FillOrDrop => {
+            let outside = flat.lt(0) | flat.ge(limit as i32);
+            outside.select(flat.lt(0).select(-1, count as i32 + 1), &own)
+        }
+        // The nearest row was picked.
+        _ => own,
+    };
     let mut q = p.clone();
     if let Some(size) = q.slice_sizes.get_mut(1 - axis) {
         *size = if axis == 0 { m } else { n };
