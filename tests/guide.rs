@@ -120,3 +120,21 @@ fn quotations_are_verbatim() {
     }
     assert!(quoted > 0);
 }
+
+/// The worked example is a page long, and the chapter shows all of it.
+#[test]
+fn a_type_in_sixty_lines() {
+    let source = read("examples/array_type/src/lib.rs");
+    assert!(source.lines().count() <= 60, "{}", source.lines().count());
+    assert!(read("docs/guide/src/write-an-array-type.md").contains(&source));
+    for part in [
+        "fn materialise",
+        "r.binary",
+        "r.unary",
+        "r.default",
+        "#[test]",
+        "assert_snapshot",
+    ] {
+        assert!(source.contains(part), "{part}");
+    }
+}

@@ -1,71 +1,57 @@
-//! Arrays with a physical unit: an array type made outside of Quaxide, with its public API alone.
+//! Dual numbers: an array type from nothing, on Quaxide's public API alone.
 
-use quaxide::prelude::*;
-use std::collections::BTreeMap;
+use quaxide::{prelude::*, trace::bind_all};
 
-/// A product of powers of base units: metres per second is `{"m": 1, "s": -1}`.
-pub type Unit = BTreeMap<&'static str, i32>;
-
-/// An array of quantities of one unit.
+/// A primal and a tangent, `p + ε·t` with `ε² = 0`: a program on duals computes its derivative along the tangents.
 #[derive(Clone, PyTree)]
-pub struct Unitful {
-    /// The numbers.
-    pub array: Array,
-    /// What they count.
-    #[pytree(meta)]
-    pub unit: Unit,
+pub struct Dual(Array, Array);
+
+/// A dual as an array that programs take.
+pub fn dual(p: Array, t: Array) -> Array {
+    Array::from_value(Dual(p, t))
 }
 
-impl Unitful {
-    /// Quantities of a unit, as an array that programs take.
-    pub fn array(array: Array, unit: &[(&'static str, i32)]) -> Array {
-        Array::from_value(Unitful {
-            array,
-            unit: unit.iter().copied().collect(),
-        })
-    }
-
-    fn with(&self, array: Array) -> Unitful {
-        Unitful {
-            array,
-            unit: self.unit.clone(),
-        }
-    }
-
-    fn times(&self, other: &Unitful, array: Array) -> Unitful {
-        let mut unit = self.unit.clone();
-        for (name, power) in &other.unit {
-            *unit.entry(name).or_default() += power;
-        }
-        unit.retain(|_, power| *power != 0);
-        Unitful { array, unit }
-    }
-}
-
-impl ArrayValue for Unitful {
+impl ArrayValue for Dual {
     fn aval(&self) -> Result<Aval> {
-        self.array.aval()
+        self.0.aval()
     }
     fn materialise(&self) -> Result<Array> {
-        Err(Error::refused(format!(
-            "a quantity in {:?} is not a plain array",
-            self.unit
-        )))
+        Ok(self.0.clone())
     }
     fn rules(r: &mut Rules) {
-        r.binary(op::ADD, |_, x: &Unitful, y: &Unitful| {
-            if x.unit != y.unit {
-                return Err(Error::argument(format!(
-                    "cannot add {:?} and {:?}",
-                    x.unit, y.unit
-                )));
-            }
-            Ok(x.with(&x.array + &y.array))
+        r.binary(op::ADD, |_, x: &Dual, y: &Dual| {
+            dual(&x.0 + &y.0, &x.1 + &y.1)
         });
-        r.binary(op::MUL, |_, x: &Unitful, y: &Unitful| {
-            x.times(y, &x.array * &y.array)
+        r.binary(op::MUL, |_, x: &Dual, y: &Dual| {
+            dual(&x.0 * &y.0, &x.0 * &y.1 + &x.1 * &y.0)
         });
-        r.binary(op::MUL, |_, x: &Unitful, y: &Dense| x.with(&x.array * &**y));
-        r.binary(op::MUL, |_, x: &Dense, y: &Unitful| y.with(&**x * &y.array));
+        r.unary(op::SIN, |_, x: &Dual| dual(x.0.sin(), x.0.cos() * &x.1));
+        r.default(|op, operands| {
+            let parts = operands.iter().map(|x| match x.value::<Dual>() {
+                Some(d) => (d.0.clone(), d.1.clone()),
+                None => (x.clone(), Array::zeros_like(x)),
+            });
+            let (x, t): (Vec<_>, Vec<_>) = parts.unzip();
+            let (y, t) = jvp(|x: &Vec<Array>| bind_all(op.clone(), x), (&x,), (&t,))?;
+            let y = y.into_iter().zip(t).map(|(y, t)| dual(y, t));
+            Ok::<_, Error>(y.collect::<Vec<_>>())
+        });
     }
+}
+
+#[test]
+fn a_program_on_duals_computes_its_derivative() {
+    let f = |x: &Array| (x * x + x).sin();
+    let x = dual(Array::scalar(0.5f64), Array::scalar(1f64));
+    let y = quaxify(f)(&x).unwrap();
+    let slope = y.value::<Dual>().unwrap().1.item::<f64>().unwrap();
+    assert!((slope - 2.0 * 0.75f64.cos()).abs() < 1e-12);
+    let traced = quaxify(f).stages((&x,)).unwrap().traced;
+    insta::assert_snapshot!(traced, @"
+    { lambda ; a:Dual(f64[]). let
+        b:Dual(f64[]) = mul a a
+        c:Dual(f64[]) = add b a
+        d:Dual(f64[]) = sin c
+      in (d,) }
+    ");
 }
