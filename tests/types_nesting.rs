@@ -76,6 +76,13 @@ fn low_rank_over_quantised() {
 }
 
 #[test]
+fn low_rank_over_sparse() {
+    let w = array(&[5, 6], 2);
+    let w = w.gt(0.3).select(&w, 0.0);
+    adapted(Array::from_value(Bcoo::from_dense(&w, 0).unwrap()), &w);
+}
+
+#[test]
 fn low_rank_over_low_rank() {
     let (w, a, b) = (array(&[5, 6], 2), array(&[5, 1], 3), array(&[1, 6], 4));
     let inner = LoraArray::from_parts(w.clone(), a.clone(), b.clone()).unwrap();
