@@ -1,23 +1,21 @@
-//! Islands: maximal pieces of a program that are algebra and where a better plan may be found.
-//!
-//! Not every equation that is algebra is worth a search. An island grows from contractions and from the definitions of values,
-//! along variables where a law may apply: through products, through renamings and scalings, into sums of products, and through
-//! anything that is made of a value before it is contracted. A tensor that has to be formed anyway (the sums of a residual
-//! stream) bounds islands, so that each layer is an island of its own and equal layers are solved once.
+//! Islands as problems: the equations of each group as steps, variables from elsewhere as leaves, the definitions of values as
+//! marks.
 
 use super::definition::{Definition, Reading};
 use super::equality::Equality;
-use super::equation::{Equation, Kind, Move, mark};
+use super::equation::{Equation, Move, mark};
 use super::form::{Fact, Form, Known, Stated, facts};
+use super::groups::{Groups, users};
 use super::language::{Coefficient, Label, Labels, Shape};
 use super::options::Options;
 use super::problem::{Leaf, Mark, Operation, Problem, Value};
 use super::refine::{Parts, Refinement, in_units, runs};
 use super::structure::Structure;
+use super::waits::note_waits;
 use crate::array::DType;
 use crate::error::{Error, Result};
 use crate::trace::op::Op;
-use crate::trace::{Atom, Jaxpr, Var};
+use crate::trace::{Jaxpr, Var};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -95,6 +93,7 @@ pub(super) fn islands(program: &Jaxpr) -> Result<Vec<Island>> {
         builder.stated = &stated;
         islands.push(builder.build(&definitions, &users));
     }
+    note_waits(program, &mut islands);
     Ok(islands)
 }
 
@@ -193,214 +192,6 @@ fn dtype(program: &Jaxpr, eqns: &[usize]) -> DType {
     var.map_or(DType::F32, |var| program.aval(var).dtype)
 }
 
-/// Whether a variable is read outside of the group that makes it.
-fn users(program: &Jaxpr, groups: &Groups) -> Vec<bool> {
-    let mut maker = vec![u32::MAX; program.var_count()];
-    for (index, eqn) in program.eqns().iter().enumerate() {
-        for var in &eqn.outputs {
-            if let Some(slot) = maker.get_mut(var.index()) {
-                *slot = groups.group_of[index];
-            }
-        }
-    }
-    let mut outside = vec![false; program.var_count()];
-    let mut read = |atom: &Atom, group: u32| {
-        if let Some(var) = atom.var()
-            && maker.get(var.index()).is_some_and(|maker| *maker != group)
-            && let Some(slot) = outside.get_mut(var.index())
-        {
-            *slot = true;
-        }
-    };
-    for (index, eqn) in program.eqns().iter().enumerate() {
-        for atom in &eqn.inputs {
-            read(atom, groups.group_of[index]);
-        }
-    }
-    for atom in program.outs() {
-        read(atom, u32::MAX - 1);
-    }
-    outside
-}
-
-/// The equations of a program in groups that are worth a search.
-struct Groups {
-    /// The equations of each group, in order.
-    members: Vec<Vec<usize>>,
-    /// The group of each equation, `u32::MAX` for none.
-    group_of: Vec<u32>,
-}
-
-impl Groups {
-    /// A single contraction is worth a search if something is `stated` about products.
-    fn new(reading: &Reading, definitions: &[Definition], stated: bool) -> Groups {
-        let program = reading.program;
-        let count = program.eqns().len();
-        let kinds: Vec<Option<Kind>> = reading
-            .equations
-            .iter()
-            .map(|equation| equation.as_ref().map(Equation::kind))
-            .collect();
-        // The equations of definitions, and what is made of them before it is contracted.
-        let mut inside = vec![false; count];
-        for definition in definitions {
-            for eqn in &definition.eqns {
-                inside[*eqn] = true;
-            }
-        }
-        let is_component = |index: usize| {
-            let mark = program.eqns().get(index).and_then(mark);
-            mark.is_some_and(|mark| mark.field.is_some())
-        };
-        let mut unformed = vec![false; program.var_count()];
-        let mut touched = inside.clone();
-        let mut uses = vec![0u32; program.var_count()];
-        for (index, eqn) in program.eqns().iter().enumerate() {
-            for var in eqn.inputs.iter().filter_map(Atom::var) {
-                if let Some(uses) = uses.get_mut(var.index()) {
-                    *uses += 1;
-                }
-            }
-            let (Some(equation), Some(output)) = (&reading.equations[index], eqn.outputs.first())
-            else {
-                continue;
-            };
-            let mut stays = inside[index] && !is_component(index);
-            for (var, _) in equation.operands() {
-                if unformed[var.index()] {
-                    touched[index] = true;
-                    stays |= !equation.sums_over(var);
-                }
-            }
-            unformed[output.index()] = stays;
-        }
-        for var in program.outs().iter().filter_map(Atom::var) {
-            if let Some(uses) = uses.get_mut(var.index()) {
-                *uses += 1;
-            }
-        }
-
-        // Sums of products that only contractions read: to multiply them out may be cheaper.
-        let mut only_contracted = vec![true; program.var_count()];
-        for (index, eqn) in program.eqns().iter().enumerate() {
-            for var in eqn.inputs.iter().filter_map(Atom::var) {
-                let viewed = kinds[index] == Some(Kind::View)
-                    && eqn.outputs.iter().all(|var| uses[var.index()] == 1);
-                only_contracted[var.index()] &= viewed || kinds[index] == Some(Kind::Contraction);
-            }
-        }
-        for var in program.outs().iter().filter_map(Atom::var) {
-            only_contracted[var.index()] = false;
-        }
-        let sums_products = |index: usize| {
-            let inputs = program.eqns()[index].inputs.iter().filter_map(Atom::var);
-            let mut makers = inputs.filter_map(|var| reading.producer(var));
-            makers.any(|maker| matches!(kinds[maker], Some(Kind::Contraction | Kind::View)))
-        };
-
-        let mut sets = Sets::new(count);
-        // A definition may stand there more than once, but it is about the same components.
-        let mut first_of: FxHashMap<u64, usize> = FxHashMap::default();
-        for (index, eqn) in program.eqns().iter().enumerate() {
-            if inside[index]
-                && let Some(mark) = mark(eqn)
-            {
-                let first = *first_of.entry(mark.value).or_insert(index);
-                sets.join(first, index);
-            }
-        }
-        for (index, eqn) in program.eqns().iter().enumerate() {
-            let Some(kind) = kinds[index] else { continue };
-            for var in eqn.inputs.iter().filter_map(Atom::var) {
-                let Some((maker, _)) = reading.algebra(var) else {
-                    continue;
-                };
-                let Some(made_by) = kinds[maker] else {
-                    continue;
-                };
-                let joins = unformed[var.index()]
-                    || inside[maker]
-                    || match (made_by, kind) {
-                        // What is rounded in between is not the same, but for values that must not be formed.
-                        (Kind::Convert, _) | (_, Kind::Convert) => false,
-                        // A product of tensors that is multiplied with something made of a value need not be formed either.
-                        (Kind::Elementwise, _) | (_, Kind::Elementwise) => {
-                            let product = Kind::Contraction;
-                            touched[index]
-                                && (matches!(made_by, Kind::Broadcast | Kind::View)
-                                    || made_by == product && kind == Kind::Elementwise)
-                        }
-                        (Kind::Broadcast, _) => {
-                            touched[index] || matches!(kind, Kind::Contraction | Kind::View)
-                        }
-                        (_, Kind::Broadcast) => touched[index],
-                        (Kind::Sum, Kind::Sum) => uses[var.index()] == 1,
-                        (Kind::Sum, Kind::Contraction | Kind::View) => {
-                            only_contracted[var.index()] && sums_products(maker)
-                        }
-                        (Kind::Sum, _) => false,
-                        (Kind::Contraction | Kind::View | Kind::Reduction, _) => true,
-                    };
-                if joins {
-                    sets.join(maker, index);
-                }
-            }
-        }
-
-        // A group is worth it if it holds a definition, or two contractions.
-        let mut worth: FxHashMap<usize, u32> = FxHashMap::default();
-        for (index, kind) in kinds.iter().enumerate() {
-            let weight = match kind {
-                _ if inside[index] => 2,
-                Some(Kind::Contraction) => 1 + u32::from(stated),
-                _ => continue,
-            };
-            *worth.entry(sets.find(index)).or_insert(0) += weight;
-        }
-        let mut groups = Groups {
-            members: Vec::new(),
-            group_of: vec![u32::MAX; count],
-        };
-        let mut numbers: FxHashMap<usize, u32> = FxHashMap::default();
-        for (index, kind) in kinds.iter().enumerate() {
-            let set = sets.find(index);
-            if kind.is_none() || worth.get(&set).is_none_or(|worth| *worth < 2) {
-                continue;
-            }
-            let number = *numbers.entry(set).or_insert_with(|| {
-                groups.members.push(Vec::new());
-                groups.members.len() as u32 - 1
-            });
-            groups.group_of[index] = number;
-            groups.members[number as usize].push(index);
-        }
-        groups
-    }
-}
-
-/// Disjoint sets of equations.
-struct Sets(Vec<usize>);
-
-impl Sets {
-    fn new(count: usize) -> Sets {
-        Sets((0..count).collect())
-    }
-
-    fn find(&mut self, index: usize) -> usize {
-        let mut root = index;
-        while self.0[root] != root {
-            self.0[root] = self.0[self.0[root]];
-            root = self.0[root];
-        }
-        root
-    }
-
-    fn join(&mut self, a: usize, b: usize) {
-        let (a, b) = (self.find(a), self.find(b));
-        self.0[a.max(b)] = a.min(b);
-    }
-}
-
 struct Builder<'a> {
     reading: &'a Reading<'a>,
     refinement: Refinement,
@@ -439,7 +230,6 @@ impl Builder<'_> {
         }
         self.state(eqns.last().copied().unwrap_or(0));
         self.island.eqns = eqns;
-        self.order_leaves();
         self.island
     }
 
@@ -796,61 +586,6 @@ impl Builder<'_> {
                     components: member.components,
                     origins: origins.clone(),
                 });
-            }
-        }
-    }
-
-    /// Notes which leaves come out of which roots, through equations outside of the island.
-    fn order_leaves(&mut self) {
-        let program = self.reading.program;
-        let makers: SmallVec<[Option<usize>; 8]> = self
-            .island
-            .leaves
-            .iter()
-            .map(|var| self.reading.producer(*var))
-            .collect();
-        let first = self.island.roots.first();
-        let first = first.and_then(|root| self.reading.producer(*root));
-        let last = makers.iter().copied().flatten().max();
-        let (Some(first), Some(last)) = (first, last) else {
-            return;
-        };
-        if last < first {
-            return;
-        }
-        let mut depends: FxHashMap<Var, SmallVec<[u32; 2]>> = FxHashMap::default();
-        for (number, root) in self.island.roots.iter().enumerate() {
-            depends.insert(*root, SmallVec::from_iter([number as u32]));
-        }
-        for (index, eqn) in program.eqns().iter().enumerate().take(last + 1).skip(first) {
-            if self.island.eqns.binary_search(&index).is_ok() {
-                continue;
-            }
-            let mut all: SmallVec<[u32; 2]> = SmallVec::new();
-            for var in eqn.inputs.iter().filter_map(Atom::var) {
-                if let Some(roots) = depends.get(&var) {
-                    all.extend(roots.iter().copied());
-                }
-            }
-            if !all.is_empty() {
-                all.sort_unstable();
-                all.dedup();
-                for var in &eqn.outputs {
-                    depends.insert(*var, all.clone());
-                }
-            }
-        }
-        for (leaf, var) in self
-            .island
-            .problem
-            .leaves
-            .iter_mut()
-            .zip(&self.island.leaves)
-        {
-            if let Some(roots) = depends.get(var)
-                && !self.island.roots.contains(var)
-            {
-                leaf.after.clone_from(roots);
             }
         }
     }

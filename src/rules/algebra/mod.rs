@@ -14,6 +14,7 @@ mod exact;
 mod export;
 mod extract;
 mod form;
+mod groups;
 mod import;
 mod language;
 mod lower;
@@ -34,6 +35,7 @@ mod solve;
 mod store;
 mod structure;
 mod view;
+mod waits;
 
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,6 @@
 //! Tests of the algebra on islands built by hand, checked by evaluating plans in plain loops.
 
+mod decide;
 mod laws;
 mod oracle;
 mod programs;

@@ -4,7 +4,7 @@
 use super::*;
 
 /// Programs tried; the optimised build affords more.
-const PROGRAMS: u64 = if cfg!(debug_assertions) { 60 } else { 4_000 };
+pub const PROGRAMS: u64 = if cfg!(debug_assertions) { 60 } else { 4_000 };
 
 /// A random island. `sizes` are the sizes that axes may have.
 pub fn island(random: &mut Random, sizes: &[usize], operations: usize) -> Island {
