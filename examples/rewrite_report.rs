@@ -154,13 +154,16 @@ fn train(w: &Array, x: &Array, g: &Array) -> Result<(Array, (Array, Array))> {
 
 /// The weights of a block of a transformer: attention's four, and those of a feed-forward layer, gated if there are three.
 #[derive(Clone, PyTree)]
-struct Block {
-    attention: Vec<Array>,
-    feed_forward: Vec<Array>,
+struct Block<W: 'static + Clone + PyTree> {
+    attention: Vec<W>,
+    feed_forward: Vec<W>,
 }
 
-fn block(block: &Block, h: &Array) -> Array {
-    let linear = |w: &Array, h: &Array| h.dot(&w.t());
+fn block<W: 'static + Clone + PyTree>(
+    block: &Block<W>,
+    h: &Array,
+    linear: fn(&W, &Array) -> Array,
+) -> Array {
     let norm = |h: &Array| h / ((h * h).mean(()) + 1e-6).sqrt();
     let normed = norm(h);
     let project = |i: usize| linear(&block.attention[i], &normed);
@@ -179,31 +182,58 @@ fn block(block: &Block, h: &Array) -> Array {
     }
 }
 
-fn transformer(s: Shape, layers: usize, gated: bool) -> Result<Jaxpr> {
-    let weights = |shapes: &[(usize, usize)]| -> Result<Vec<Array>> {
-        shapes.iter().map(|(n, m)| lora(*n, *m, s.r)).collect()
-    };
+fn blocks<W: 'static + Clone + PyTree>(
+    s: Shape,
+    layers: usize,
+    gated: bool,
+    weight: impl Fn(usize, usize) -> Result<W>,
+) -> Result<Vec<Block<W>>> {
     let (d, f) = (s.m, 2 * s.m);
-    let blocks: Result<Vec<Block>> = (0..layers)
-        .map(|_| {
-            Ok(Block {
-                attention: weights(&[(d, d); 4])?,
-                feed_forward: match gated {
-                    true => weights(&[(f, d), (f, d), (d, f)])?,
-                    false => weights(&[(f, d), (d, f)])?,
-                },
-            })
+    let weights = |shapes: &[(usize, usize)]| -> Result<Vec<W>> {
+        shapes.iter().map(|(n, m)| weight(*n, *m)).collect()
+    };
+    let block = |_| {
+        Ok(Block {
+            attention: weights(&[(d, d); 4])?,
+            feed_forward: match gated {
+                true => weights(&[(f, d), (f, d), (d, f)])?,
+                false => weights(&[(f, d), (d, f)])?,
+            },
         })
-        .collect();
-    let loss = quaxify(|blocks: &Vec<Block>, x: &Array| {
-        let mut h = x.clone();
-        for b in blocks {
-            h = block(b, &h);
-        }
-        h.sum(())
-    });
-    make_jaxpr(value_and_grad(loss))(&blocks?, &zeros([s.n, d]))
+    };
+    (0..layers).map(block).collect()
 }
+
+fn transformer(s: Shape, layers: usize, gated: bool) -> Result<Jaxpr> {
+    let loss = quaxify(|blocks: &Vec<Block<Array>>, x: &Array| {
+        let linear = |w: &Array, h: &Array| h.dot(&w.t());
+        blocks
+            .iter()
+            .fold(x.clone(), |h, b| block(b, &h, linear))
+            .sum(())
+    });
+    let blocks = blocks(s, layers, gated, |n, m| lora(n, m, s.r))?;
+    make_jaxpr(value_and_grad(loss))(&blocks, &zeros([s.n, s.m]))
+}
+
+/// The same with its updates written out; the bases are frozen.
+fn transformer_by_hand(s: Shape, layers: usize, gated: bool) -> Result<Jaxpr> {
+    let loss = |blocks: &Vec<Block<Parts>>, x: &Array| {
+        let linear = |(w, a, b): &Parts, h: &Array| {
+            h.dot(&w.stop_gradient().t()) + h.dot(&b.t()).dot(&a.t())
+        };
+        blocks
+            .iter()
+            .fold(x.clone(), |h, b| block(b, &h, linear))
+            .sum(())
+    };
+    let parts = |n: usize, m: usize| Ok((zeros([n, m]), zeros([n, s.r]), zeros([s.r, m])));
+    let blocks = blocks(s, layers, gated, parts)?;
+    make_jaxpr(value_and_grad(loss))(&blocks, &zeros([s.n, s.m]))
+}
+
+/// `w`, `a` and `b` of `w + a·b`.
+type Parts = (Array, Array, Array);
 
 /// A case: its name and the program, values taken apart.
 type Case = (&'static str, Result<Jaxpr>);
@@ -335,7 +365,6 @@ fn cases(s: Shape) -> Result<Vec<Case>> {
 
 /// The same as PEFT writes it: arrays and products, nothing that says what they mean.
 fn hand_written(s: Shape) -> Vec<Case> {
-    type Parts = (Array, Array, Array);
     let Shape { m, k, n, r } = s;
     let parts = |n: usize, m: usize| (zeros([n, m]), zeros([n, r]), zeros([r, m]));
     let apply = |(w, a, b): &Parts, x: &Array| w.dot(x) + a.dot(&b.dot(x));
@@ -353,6 +382,16 @@ fn hand_written(s: Shape) -> Vec<Case> {
     let dora = |(p, m): &(Parts, Array), x: &Array| {
         let scale = m / norms(p);
         scale.expand_dims(1) * apply(p, x)
+    };
+    let dora_train = |(w, x): &((Parts, Array), Array), g: &Array| {
+        let base = w.0.0.stop_gradient();
+        let loss = |(a, b, m, x): &(Array, Array, Array, Array)| {
+            let y = dora(&((base.clone(), a.clone(), b.clone()), m.clone()), x);
+            ((&y * g).sum(()), y)
+        };
+        let ((p, m), x) = (w.clone(), x.clone());
+        let ((_, y), gradients) = value_and_grad(loss)(&(p.1, p.2, m, x))?;
+        Ok::<_, Error>((y, gradients))
     };
     let two = |(p, c, d): &(Parts, Array, Array), x: &Array| apply(p, x) + c.dot(&d.dot(x));
     vec![
@@ -396,7 +435,20 @@ fn hand_written(s: Shape) -> Vec<Case> {
             ),
         ),
         (
+            "lora_chain4",
+            make_jaxpr(|all: &Vec<Parts>, x: &Array| {
+                all.iter().fold(x.clone(), |x, w| apply(w, &x))
+            })(
+                &vec![parts(m, k), parts(k, m), parts(m, k), parts(k, m)],
+                &x,
+            ),
+        ),
+        (
             "lora_sum",
+            make_jaxpr(two)(&(w.clone(), zeros([m, r]), zeros([r, k])), &x),
+        ),
+        (
+            "lora_of_lora",
             make_jaxpr(two)(&(w.clone(), zeros([m, r]), zeros([r, k])), &x),
         ),
         (
@@ -420,12 +472,43 @@ fn hand_written(s: Shape) -> Vec<Case> {
         ("dora_norm", make_jaxpr(norms)(&w)),
         ("dora", make_jaxpr(dora)(&(w.clone(), zeros([m])), &x)),
         (
+            "dora_train",
+            make_jaxpr(dora_train)(&((w.clone(), zeros([m])), x.clone()), &zeros([m, n])),
+        ),
+        (
+            "qlora",
+            make_jaxpr(|(p, scale): &(Parts, Array), x: &Array| {
+                let w = p.0.astype(DType::F32) * scale.expand_dims(1);
+                apply(&(w, p.1.clone(), p.2.clone()), x)
+            })(
+                &(
+                    (Array::zeros([m, k], DType::I8), w.1.clone(), w.2.clone()),
+                    zeros([m]),
+                ),
+                &x,
+            ),
+        ),
+        (
+            "gram",
+            make_jaxpr(|(w, a, b): &Parts| {
+                let w = w + a.dot(b);
+                w.dot(&w.t())
+            })(&w),
+        ),
+        (
+            "trace",
+            make_jaxpr(|(w, a, b): &Parts| numpy::trace(&(w + a.dot(b)), 0, 0, 1))(&parts(m, m)),
+        ),
+        (
             "attention_scores",
             make_jaxpr(|(q, k): &(Parts, Parts), x: &Array| apply(q, x).t().dot(&apply(k, x)))(
                 &(parts(m, k), parts(m, k)),
                 &x,
             ),
         ),
+        ("merge_allowed", make_jaxpr(apply)(&w, &zeros([k, 128 * n]))),
+        ("transformer6", transformer_by_hand(s, 6, false)),
+        ("transformer24", transformer_by_hand(s, 24, true)),
     ]
 }
 
@@ -446,6 +529,9 @@ fn line(program: &Jaxpr) -> Result<Line> {
     algebra::rewritten(program)?;
     let ms = start.elapsed().as_secs_f64() * 1e3;
     let islands = algebra::plans(program)?;
+    if islands.is_empty() {
+        return as_it_stands(program, ms);
+    }
     // Equal plans are written once.
     let mut plans: Vec<(String, usize)> = vec![];
     for island in &islands {
@@ -473,6 +559,35 @@ fn line(program: &Jaxpr) -> Result<Line> {
         ms,
         plan: plans.join(" | "),
     })
+}
+
+/// A program in which nothing was found to plan.
+fn as_it_stands(program: &Jaxpr, ms: f64) -> Result<Line> {
+    let cost = algebra::CostModel::current().estimate(program)?;
+    let mut line = Line {
+        naive: cost,
+        extracted: cost,
+        optimum: None,
+        flops: 0.0,
+        peak: 0.0,
+        ms,
+        plan: "as written".to_string(),
+    };
+    for eqn in program.eqns() {
+        let size = |shape: &[usize]| shape.iter().map(|n| *n as f64).product::<f64>();
+        for result in &eqn.outputs {
+            line.peak = line.peak.max(size(&program.aval(*result).shape));
+        }
+        if let (op::Op::DotGeneral(dot), Some(left), Some(result)) =
+            (&eqn.op, eqn.inputs.first(), eqn.outputs.first())
+        {
+            let summed = &dot.lhs_contract;
+            let left = &program.atom_aval(left).shape;
+            let summed: f64 = summed.iter().map(|axis| left[*axis] as f64).product();
+            line.flops += 2.0 * summed * size(&program.aval(*result).shape);
+        }
+    }
+    Ok(line)
 }
 
 fn print(name: &str, s: Shape, line: &Line) {

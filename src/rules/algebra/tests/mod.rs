@@ -1,6 +1,7 @@
 //! Tests of the algebra on islands built by hand, checked by evaluating plans in plain loops.
 
 mod decide;
+mod language;
 mod laws;
 mod oracle;
 mod programs;
