@@ -497,6 +497,15 @@ fn algebra(x: &Array) -> Vec<Case> {
             &[0, 1, 2, 3],
         ),
         Case::new(Factor::Geqrf, &[x], &[0]),
+        Case::new(Factor::Geqp3, &[x, &Array::zeros([4], DType::I32)], &[0]),
+        Case::new(
+            Factor::Ormqr {
+                left: true,
+                transpose: false,
+            },
+            &[x, &row, &t],
+            &[0, 1, 2],
+        ),
         Case::new(Factor::HouseholderProduct, &[x, &row], &[0, 1]),
         Case::new(
             Factor::SymmetricProduct {

@@ -183,6 +183,8 @@ pub const FAMILIES: &[(&str, &[&str])] = &[
             "lu_pivots_to_permutation",
             "qr",
             "geqrf",
+            "geqp3",
+            "ormqr",
             "householder_product",
             "eigh",
             "eig",

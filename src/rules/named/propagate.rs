@@ -27,12 +27,14 @@ pub(super) const OTHERS: &[&str] = &[
     "eig",
     "eigh",
     "fft",
+    "geqp3",
     "geqrf",
     "hessenberg",
     "householder_product",
     "lu",
     "lu_pivots_to_permutation",
     "optimization_barrier",
+    "ormqr",
     "pad",
     "pbroadcast",
     "pmax",
@@ -350,6 +352,11 @@ fn factor(op: &Op, p: &Factor, x: &[Operand]) -> Result<Vec<Vec<Name>>> {
             vec![with(&[None, None]), none(), none(), none()]
         }
         (Factor::Geqrf, _) => vec![with(&[None, columns]), none()],
+        (Factor::Geqp3, _) => vec![with(&[None, None]), none(), none()],
+        (Factor::Ormqr { left, .. }, [_, _, c, ..]) => vec![match left {
+            true => with(&[rows, c.name(lead + 1)]),
+            false => with(&[c.name(lead), None]),
+        }],
         (Factor::HouseholderProduct, _) => vec![with(&[rows, None])],
         (Factor::CholeskyUpdate, [_, w, ..]) => {
             vec![with(&[None, meet(op, &columns, &w.name(lead))?])]

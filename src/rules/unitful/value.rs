@@ -336,6 +336,10 @@ fn factor(p: &Factor, op: &Op, x: &[Operand]) -> Result<Vec<Array>> {
             }
             apply(op, &[a.array.clone(), c.array_in(&unit)?], &[unit])
         }
+        (Factor::Ormqr { .. }, [a, taus, c]) => {
+            let all = [number(op, a)?, number(op, taus)?, c.array.clone()];
+            apply(op, &all, std::slice::from_ref(&c.unit))
+        }
         // Reflections, which are numbers, are packed with what is left of the matrix.
         _ => apply(op, &numbers(op, x)?, &[]),
     }
@@ -458,12 +462,14 @@ const OTHERS: &[&str] = &[
     "eig",
     "eigh",
     "fft",
+    "geqp3",
     "geqrf",
     "hessenberg",
     "householder_product",
     "lu",
     "lu_pivots_to_permutation",
     "optimization_barrier",
+    "ormqr",
     "pad",
     "pbroadcast",
     "pmax",
