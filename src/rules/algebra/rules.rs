@@ -313,6 +313,9 @@ fn flatten(graph: &mut Graph, class: Id) -> bool {
                 let factors = tensors(graph, &node) - 1 + tensors(graph, &inner);
                 let forced = !graph[*child].data.feasible;
                 let renaming = inner.children.len() == 1;
+                // What a product costs cannot be told while one of its factors has no plan.
+                let unknown = |child: &Id| !graph[*child].data.feasible;
+                let reduced = node.children.len() == 1 && inner.children.iter().any(unknown);
                 if factors
                     > if forced {
                         MOST_FORCED_FACTORS
@@ -324,7 +327,7 @@ fn flatten(graph: &mut Graph, class: Id) -> bool {
                     continue;
                 }
                 let flat = substituted(&node, position, &inner);
-                if !forced && !renaming {
+                if !forced && !renaming && !reduced {
                     if logical(graph, class) >= MOST_NODES || values(graph, &flat) > MOST_VALUES {
                         graph.analysis.stopped = true;
                         continue;
