@@ -3,7 +3,7 @@
 //! `cargo bench --bench ranking -- [--islands 200] [--seed 0] [--list 1]` makes random islands of linear algebra, each with two
 //! plans (other orders of contraction, a sum formed or multiplied out, as written or as extracted), measures both with the
 //! compiled interpreter, and says how often the model ranks right those pairs whose times differ by more than 20 %. Times are the
-//! least of many runs, both plans in turn. A pair counts if it is stable: even and odd runs agree within 10 %. Both the model
+//! least of many runs, both plans in turn. A pair counts if it is stable: even and odd runs agree within 10 %. The model
 //! that ships and one that is calibrated here are judged; a pair that the second ranks wrong is printed.
 
 use quaxide::{
@@ -316,9 +316,10 @@ fn judge(o: &HashMap<&str, u64>) -> Result<()> {
     let models = [
         ("default", CostModel::default()),
         ("calibrated", calibrated),
+        ("current", CostModel::current()),
     ];
     let (mut made, mut stable, mut differ) = (0, 0, 0);
-    let mut right = [0; 2];
+    let mut right = [0; 3];
     let mut failures = vec![];
     for number in 0.. {
         if made == get("islands") {
@@ -337,7 +338,7 @@ fn judge(o: &HashMap<&str, u64>) -> Result<()> {
         }
         made += 1;
         let (times, is_stable) = measured(&island.plans)?;
-        let mut costs = [[0.0; 2]; 2];
+        let mut costs = [[0.0; 2]; 3];
         for ((_, model), costs) in models.iter().zip(&mut costs) {
             for (plan, cost) in island.plans.iter().zip(costs) {
                 *cost = model.estimate(plan)?;

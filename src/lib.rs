@@ -90,6 +90,7 @@ mod guide {
         "types-table.md"
         "write-an-array-type.md"
         "add-a-primitive.md"
+        "rewriting.md"
         "ir.md"
         "errors.md"
     }

@@ -173,6 +173,9 @@ impl CostModel {
     }
 }
 
+/// The logarithm of what caches may lose from one size of the grid to the next.
+const LOST: f64 = 0.3;
+
 /// To four digits.
 fn rounded(us: f64) -> f64 {
     let digits = 3 - us.abs().max(1e-30).log10().floor() as i32;
@@ -198,11 +201,12 @@ pub fn calibrate() -> Result<CostModel> {
     let (f32, f64, bf16) = (DType::F32, DType::F64, DType::BF16);
     let kernel_us = per_small_step()?;
     // What is measured is beside the charge for a kernel, and beside what a call and the corner of its result take.
-    let call = measure(&[&[8, 8]], f32, |x| corner(&first(x)))?;
-    let alone = |shapes: &[&[usize]], dtype, f: fn(&[Array]) -> Array| {
-        let us = measure(shapes, dtype, |x| corner(&f(x)))?;
+    let call = measure(&[&[8, 8]], f32, EACH, |x| corner(&first(x)))?;
+    let timed = |shapes: &[&[usize]], dtype, long, f: fn(&[Array]) -> Array| {
+        let us = measure(shapes, dtype, long, |x| corner(&f(x)))?;
         Ok::<f64, Error>((us - call - kernel_us).max(0.02))
     };
+    let alone = |shapes: &[&[usize]], dtype, f| timed(shapes, dtype, EACH, f);
     let product = |[m, n, k]: [usize; 3], dtype| alone(&[&[m, k], &[k, n]], dtype, product_of_two);
 
     let rate = |n: usize| -> Result<f64> {
@@ -239,11 +243,24 @@ pub fn calibrate() -> Result<CostModel> {
     for (l, large) in GRID.iter().enumerate() {
         for (s, small) in GRID.iter().enumerate().take(l + 1) {
             for (k, sum) in GRID.iter().enumerate() {
-                let log = |size| Ok::<f64, Error>(product(size, f32)?.ln());
+                let log = |[m, n, k]: [usize; 3]| {
+                    let shapes: [&[usize]; 2] = [&[m, k], &[k, n]];
+                    let us = timed(&shapes, f32, EACH_PRODUCT, product_of_two)?;
+                    Ok::<f64, Error>(us.ln())
+                };
                 let mut us = log([*large, *small, *sum])?;
                 if large != small {
                     us = (us + log([*small, *large, *sum])?) / 2.0;
                 }
+                // Time grows no faster than arithmetic, but for what caches lose; what does was disturbed.
+                let grown = |size: usize, before: f32| match size {
+                    0 => f64::INFINITY,
+                    i => f64::from(before) + (GRID[i] as f64 / GRID[i - 1] as f64).ln() + LOST,
+                };
+                let before = |i: usize| i.saturating_sub(1);
+                us = us
+                    .min(grown(l, products[before(l)][s][k]))
+                    .min(grown(k, products[l][s][before(k)]));
                 let us = rounded(us.exp()).ln() as f32;
                 products[l][s][k] = us;
                 products[s][l][k] = us;
@@ -334,14 +351,22 @@ fn per_small_step() -> Result<f64> {
     };
     let (few, many) = (8, 136);
     let shapes: [&[usize]; 2] = [&[2, 2], &[2, 2]];
-    let difference =
-        measure(&shapes, DType::F32, steps(many))? - measure(&shapes, DType::F32, steps(few))?;
+    let difference = measure(&shapes, DType::F32, EACH, steps(many))?
+        - measure(&shapes, DType::F32, EACH, steps(few))?;
     Ok((difference / (many - few) as f64).max(0.01))
 }
 
-/// The least time, in microseconds, of many runs of a program on arrays of ones, as it stands: at least five, and 10 ms.
-fn measure(shapes: &[&[usize]], dtype: DType, f: impl Fn(&[Array]) -> Array) -> Result<f64> {
-    const EACH: Duration = Duration::from_millis(10);
+/// How long one quantity is measured at least, and one of the many products.
+const EACH: Duration = Duration::from_millis(60);
+const EACH_PRODUCT: Duration = Duration::from_millis(12);
+
+/// The least time, in microseconds, of many runs of a program on arrays of ones, as it stands: at least ten, and so long.
+fn measure(
+    shapes: &[&[usize]],
+    dtype: DType,
+    long: Duration,
+    f: impl Fn(&[Array]) -> Array,
+) -> Result<f64> {
     let avals: Vec<Aval> = shapes
         .iter()
         .map(|shape| Aval::new(*shape, dtype))
@@ -358,7 +383,7 @@ fn measure(shapes: &[&[usize]], dtype: DType, f: impl Fn(&[Array]) -> Array) -> 
         })
         .collect::<Result<Vec<Arc<_>>>>()?;
     let (start, mut least, mut runs) = (Instant::now(), f64::INFINITY, 0);
-    while start.elapsed() < EACH || runs < 5 {
+    while start.elapsed() < long || runs < 10 {
         let run = Instant::now();
         executable.run(&args)?;
         least = least.min(run.elapsed().as_secs_f64() * 1e6);

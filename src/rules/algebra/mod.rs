@@ -4,6 +4,7 @@ mod account;
 mod analysis;
 mod apply;
 mod calibrate;
+mod choose;
 mod construct;
 mod cost;
 mod definition;
@@ -42,6 +43,7 @@ mod tests;
 
 pub use account::Beaten;
 pub use calibrate::calibrate;
+pub use choose::{Way, cheapest};
 pub use cost::CostModel;
 pub use equality::Equality;
 pub use memo::forget;
