@@ -89,6 +89,7 @@ def main():
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--binary", help="the benchmark, if it is built already")
     parser.add_argument("--peer", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.peer:
@@ -100,7 +101,7 @@ def main():
         subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
         subprocess.run([python, "-m", "pip", "install", "--quiet", *PINNED], check=True)
         made.write_text("\n".join(PINNED))
-    binary = built()
+    binary = options.binary or built()
     sizes = [f"--{name}={getattr(options, name)}" for name in ("n", "m", "rank", "steps")]
     ours = [word for size in sizes for word in size.split("=")]
     systems = {
