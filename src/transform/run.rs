@@ -11,7 +11,10 @@ use crate::{
 use smallvec::SmallVec;
 use std::sync::Arc;
 
-pub(crate) use crate::rules::algebra::Planning;
+use crate::rules::algebra::{self, Planning as Scoped};
+
+/// The options that a program is planned under.
+pub(crate) type Planning = Scoped;
 
 /// A program that is ready to run.
 pub(crate) struct Executable(crate::interp::Executable);
@@ -20,7 +23,7 @@ pub(crate) struct Executable(crate::interp::Executable);
 pub(crate) fn rewrite(j: Jaxpr) -> Result<Jaxpr> {
     let j = j.through(&[INLINE, CSE, DCE])?;
     // Folding comes after, so that a refusal names what the user wrote.
-    crate::rules::algebra::rewrite(&j)?.through(&[FOLD, INLINE, CSE, DCE, STREAM, DCE])
+    algebra::rewrite(&j)?.through(&[FOLD, INLINE, CSE, DCE, STREAM, DCE])
 }
 
 /// Rewrite and compile a program that captures nothing but numbers.
