@@ -3,7 +3,7 @@
 use quaxide::{
     ErrorKind,
     prelude::*,
-    rules::{Bcoo, Zero, quantity},
+    rules::{Bcoo, Csr, Zero, quantity},
 };
 
 #[path = "support/rng.rs"]
@@ -70,6 +70,14 @@ const STAY: &[Program] = &[
     |s, _| numpy::concatenate(&[s, &(s * 2.0), s], 1),
     |s, _| s.astype(DType::F32).astype(DType::F64),
     |s, _| s.index(1).squeeze(()),
+    // Products of two sparse arrays.
+    |s, _| s.dot(&s.transpose([0, 2, 1])),
+    |s, _| s.matmul(&s.transpose([0, 2, 1])),
+    |s, _| s.sum(0).dot(&s.sum(0).t()),
+    |s, _| numpy::einsum("abc,adc->abd", &[s, s]),
+    |s, _| numpy::einsum("abc,dbc->bda", &[s, &(s * 2.0)]),
+    |s, _| numpy::einsum("abc,abc->b", &[s, s]),
+    |s, _| numpy::einsum("abc,bc->ac", &[s, &s.sum(0)]),
 ];
 
 /// What gives dense arrays.
@@ -88,6 +96,7 @@ const LEAVE: &[Program] = &[
     |s, d| numpy::einsum("abc,abc->", &[s, d]),
     |s, d| numpy::einsum("abc,abc->b", &[d, s]),
     |s, d| numpy::einsum("abc,dbc->da", &[s, d]),
+    |s, _| numpy::einsum("abc,abc->", &[s, s]),
     |s, _| s.dot(&Array::from([1f64, 2.0, 3.0, 4.0])),
     |s, _| numpy::einsum("abc,de->abcde", &[s, &Array::ones([2, 2], DType::F64)]),
 ];
@@ -205,7 +214,6 @@ fn what_would_be_dense_is_refused_unless_allowed() {
         |s| s.cos(),
         |s| s.max(()),
         |s| 1.0 / s,
-        |s| s.dot(s),
         |s| s.integer_pow(-1),
         |s| s.sort(0),
         |s| s.gt(0.0).astype(DType::F32),
@@ -351,5 +359,228 @@ fn random_programs() {
                 "{seed}: {a} for {b}"
             );
         }
+    }
+}
+
+/// The entries of a product are bounded by what meets, before it runs.
+#[test]
+fn products_of_two_sparse_arrays() {
+    let mut r = Rng(5);
+    // A band of three: each row meets three rows of three.
+    let n = 40;
+    let places: Vec<[i32; 2]> = (0..n as i32)
+        .flat_map(|i| (i - 1..=i + 1).map(move |j| [i, j]))
+        .filter(|p| (0..n as i32).contains(&p[1]))
+        .collect();
+    let data = random_array(&mut r, &[places.len()]);
+    let band = Bcoo::new(data, Array::new([places.len(), 2], places.concat()), [n, n]).unwrap();
+    let (s, x) = (Array::from_value(band.clone()), band.to_dense().unwrap());
+    let y = quaxify(|s: &Array| s.matmul(s))(&s).unwrap();
+    close(&y, &x.dot(&x));
+    let entries = y.value::<Bcoo>().unwrap().entries();
+    assert!(entries <= 4 * places.len(), "{entries}");
+    let program = quaxify(|s: &Array| s.matmul(s).dot(&Array::ones([40], DType::F64)));
+    let program = program.stages((&s,)).unwrap().rewritten;
+    assert!(!program.to_string().contains("[40,40]"), "{program}");
+    let cube = |s: &Array| s.matmul(s).matmul(&s.t());
+    close(&jit(quaxify(cube))(&s).unwrap(), &cube(&x));
+    // By the entries of either, and of both.
+    let loss = |s: &Array| s.matmul(s).square().sum(());
+    let g = grad(quaxify(loss))(&s).unwrap();
+    let want = grad(loss)(&x).unwrap();
+    let at: Vec<f64> = {
+        let all = want.to_f64_vec().unwrap();
+        places
+            .iter()
+            .map(|p| all[p[0] as usize * n + p[1] as usize])
+            .collect()
+    };
+    let got = g.value::<Bcoo>().unwrap().data().to_f64_vec().unwrap();
+    for (a, b) in got.iter().zip(&at) {
+        assert!((a - b).abs() < 1e-9 * (1.0 + b.abs()), "{a} for {b}");
+    }
+    // No entries, and entries that are outside.
+    let nothing = sparse(&Array::zeros([n, n], DType::F64), 0);
+    let y = quaxify(|s: &Array, t: &Array| s.matmul(t))(&s, &nothing).unwrap();
+    close(&y, &Array::zeros([n, n], DType::F64));
+    let f = |s: &Array| s.slice_in_dim(0, 5, 0).matmul(&s.slice_in_dim(3, 9, 1));
+    close(&quaxify(f)(&s).unwrap(), &f(&x));
+    // Batches, both ways around.
+    let stack = mostly_zero(&mut r, &[4, 5, 5]);
+    let (b, square) = (sparse(&stack, 1), |m: &Array| m.matmul(m).sum(1));
+    let want = vmap(square)(&stack).unwrap();
+    close(&quaxify(vmap(square))(&b).unwrap(), &want);
+    let inside = vmap(quaxify(|m: &Array| {
+        m.matmul(m).dot(&Array::ones([5], DType::F64))
+    }))(&b);
+    close(&inside.unwrap(), &want);
+    let other = sparse(&mostly_zero(&mut r, &[6, 7]), 0);
+    let e = quaxify(|s: &Array, t: &Array| s.matmul(t))(&s, &other).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::Shape, "{e}");
+}
+
+/// Derivatives by entries and by the dense matrix, of a matrix in any order of entries, in both modes and again.
+#[test]
+fn products_are_differentiated_by_entries() {
+    let mut r = Rng(6);
+    let x = mostly_zero(&mut r, &[7, 5]);
+    let v = random_array(&mut r, &[5, 70]);
+    let ordered = Bcoo::from_dense(&x, 0).unwrap();
+    let count = ordered.entries();
+    let shuffle = Array::from(
+        r.permutation(count)
+            .iter()
+            .map(|i| *i as i64)
+            .collect::<Vec<_>>(),
+    );
+    let (data, places) = (
+        ordered.data().take(&shuffle, 0),
+        ordered.indices().take(&shuffle, 0),
+    );
+    let shuffled = Bcoo::new(data, places, [7, 5]).unwrap();
+    for b in [ordered, shuffled] {
+        let value = |data: &Array| {
+            let mut leaves = tree::leaves(&b);
+            leaves[0] = data.clone();
+            Ok::<_, Error>(Array::from_value(tree::unflatten(&b, leaves)?))
+        };
+        let of = |data: &Array, v: &Array| {
+            quaxify(|s: &Array, v: &Array| s.dot(v).sin().sum(()))(&value(data)?, v)
+        };
+        let by_dense = |s: &Array, v: &Array| s.dot(v).sin().sum(());
+        let dense_of = |data: &Array| -> Result<Array> {
+            let v = value(data)?;
+            v.value::<Bcoo>()
+                .ok_or_else(|| Error::argument("no value"))?
+                .to_dense()
+        };
+        let reference = |data: &Array, v: &Array| Ok::<_, Error>(by_dense(&dense_of(data)?, v));
+        close(
+            &grad(of)(b.data(), &v).unwrap(),
+            &grad(reference)(b.data(), &v).unwrap(),
+        );
+        let by_v = |v: &Array, data: &Array| of(data, v);
+        let want = grad(|v: &Array| by_dense(&x, v))(&v).unwrap();
+        close(&grad(by_v)(&v, b.data()).unwrap(), &want);
+        // A derivative along a direction, and of the gradient.
+        let along = random_array(&mut r, &[count]);
+        let (_, t) = jvp(|d: &Array| of(d, &v), (b.data(),), (&along,)).unwrap();
+        let (_, want) = jvp(|d: &Array| reference(d, &v), (b.data(),), (&along,)).unwrap();
+        close(&t, &want);
+        let twice = |d: &Array| Ok::<_, Error>((grad(|d: &Array| of(d, &v))(d)? * &along).sum(()));
+        let want =
+            |d: &Array| Ok::<_, Error>((grad(|d: &Array| reference(d, &v))(d)? * &along).sum(()));
+        close(
+            &grad(twice)(b.data()).unwrap(),
+            &grad(want)(b.data()).unwrap(),
+        );
+        let stack = random_array(&mut r, &[3, count]);
+        let each = |d: &Array| grad(|d: &Array| of(d, &v))(d);
+        let want = |d: &Array| grad(|d: &Array| reference(d, &v))(d);
+        close(&vmap(each)(&stack).unwrap(), &vmap(want)(&stack).unwrap());
+        let transposed = |s: &Array, v: &Array| v.t().dot(&s.t()).sin().sum(());
+        let s = Array::from_value(b.clone());
+        close(&quaxify(transposed)(&s, &v).unwrap(), &transposed(&x, &v));
+    }
+}
+
+/// Compressed rows compute as the entries that they are.
+#[test]
+fn compressed_rows() {
+    let mut r = Rng(7);
+    let x = mostly_zero(&mut r, &[6, 5]);
+    let s = Array::from_value(Csr::from_dense(&x).unwrap());
+    let d = random_array(&mut r, &[6, 5]);
+    let plain = |x: &Array| match x.value::<Csr>() {
+        Some(csr) => csr.to_dense().unwrap(),
+        None => dense(x),
+    };
+    close(&plain(&s), &x);
+    let programs: &[(Program, &str)] = &[
+        (|s, _| -s, "csr"),
+        (|s, _| s * 2.0, "csr"),
+        (|s, _| (s / 4.0).tanh(), "csr"),
+        (|s, _| s.abs().sqrt(), "csr"),
+        (|s, _| s + s, "bcoo"),
+        (|s, d| s * d, "bcoo"),
+        (|s, _| s.t(), "bcoo"),
+        (|s, _| s.sum(1), "bcoo"),
+        (|s, _| s.matmul(&s.t()), "bcoo"),
+        (|s, _| s.slice_in_dim(1, 4, 0), "bcoo"),
+        (|s, _| numpy::concatenate(&[s, s], 0), "bcoo"),
+        (|s, d| s + d, "f64"),
+        (|s, d| s.dot(&d.t()), "f64"),
+        (|s, d| d.t().dot(s), "f64"),
+        (|s, d| s.t().dot(d), "f64"),
+        (|s, _| s.sum(()), "f64"),
+    ];
+    for (i, (f, kind)) in programs.iter().enumerate() {
+        let y = quaxify(*f)(&s, &d).unwrap_or_else(|e| panic!("program {i}: {e}"));
+        assert!(
+            y.describe().starts_with(kind),
+            "program {i}: {}",
+            y.describe()
+        );
+        close(&plain(&y), &f(&x, &d));
+        let loss = |s: &Array, d: &Array| f(s, d).square().sum(());
+        let g = grad(quaxify(loss))(&s, &d).unwrap_or_else(|e| panic!("program {i}: {e}"));
+        let want = grad(loss)(&x, &d).unwrap() * x.ne(0.0).astype(DType::F64);
+        let mut leaves = tree::leaves(&s);
+        leaves[0] = g.value::<Csr>().unwrap().data().clone();
+        let g = tree::unflatten(&s, leaves).unwrap();
+        // A root has no derivative at the zeros of the dense matrix.
+        if want.is_finite().all(()).item::<bool>().unwrap() {
+            close(&plain(&g), &want);
+        }
+        close(&plain(&jit(quaxify(jit(*f)))(&s, &d).unwrap()), &f(&x, &d));
+    }
+    // A stack of matrices with as many entries each.
+    let stack: Vec<Array> = (0..3).map(|i| &x * (i + 1) as f64).collect();
+    let parts: Vec<Vec<Array>> = stack
+        .iter()
+        .map(|x| tree::leaves(&Array::from_value(Csr::from_dense(x).unwrap())))
+        .collect();
+    let stacked = (0..3).map(|j| numpy::stack(&parts.iter().map(|p| &p[j]).collect::<Vec<_>>(), 0));
+    let batch = tree::unflatten(&s, stacked.collect()).unwrap();
+    let (v, f) = (random_array(&mut r, &[5]), |s: &Array, v: &Array| {
+        s.dot(v).sin()
+    });
+    let want = vmap(f).in_axes((0, None))(&numpy::stack(&stack, 0), &v).unwrap();
+    close(
+        &vmap(quaxify(f)).in_axes((0, None))(&batch, &v).unwrap(),
+        &want,
+    );
+    close(
+        &quaxify(vmap(f).in_axes((0, None)))(&batch, &v).unwrap(),
+        &want,
+    );
+    assert_eq!(
+        quaxify(|s: &Array| s.exp())(&s).unwrap_err().kind(),
+        ErrorKind::Refused
+    );
+    let whole = Array::from_value(Csr::from_dense(&x).unwrap().allow_materialise(true));
+    close(&quaxify(|s: &Array| s.exp())(&whole).unwrap(), &x.exp());
+    let of = |columns: &[i32], starts: &[i32]| {
+        let data = Array::ones([columns.len()], DType::F32);
+        Csr::new(
+            data,
+            Array::from(columns.to_vec()),
+            Array::from(starts.to_vec()),
+            [2, 3],
+        )
+    };
+    for (columns, starts, part) in [
+        (
+            &[0, 1][..],
+            &[0, 2][..],
+            "compressed rows of a matrix 2 by 3",
+        ),
+        (&[0, 1], &[0, 1, 3], "starts"),
+        (&[1, 0], &[0, 2, 2], "column 0 comes after column 1"),
+        (&[0, 3], &[0, 1, 2], "column 3 of 3, in row 1"),
+        (&[0, -1], &[0, 1, 2], "-1 is no place"),
+    ] {
+        let e = of(columns, starts).unwrap_err();
+        assert!(e.message().contains(part), "{e}");
     }
 }

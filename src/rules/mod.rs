@@ -24,7 +24,7 @@ pub use named::{
 };
 pub use prng::{Algorithm, Prng, check_key_reuse};
 pub use quantised::{Format, Quantised};
-pub use sparse::Bcoo;
+pub use sparse::{Bcoo, Csr};
 pub use structured::{Structure, Structured};
 pub use terms::Terms;
 pub use unitful::{IntoUnit, Ratio, Unit, Unitful, in_unit, quantity};

@@ -14,6 +14,8 @@ pub(super) struct Entries {
     pub(super) places: Array,
     pub(super) shape: Dims,
     pub(super) unique: bool,
+    /// For each axis, how many entries at most share a place on it; empty if that is not known.
+    pub(super) most: Dims,
     pub(super) allow_materialise: bool,
 }
 
@@ -40,14 +42,25 @@ impl Entries {
             1 => columns.swap_remove(0),
             _ => concatenate(&columns, -1),
         };
+        let columns_of_batch = lead.len();
         let mut shape = lead;
         shape.extend_from_slice(&b.shape);
         let total = b.data.size();
+        let batches: usize = shape.iter().take(columns_of_batch).product();
+        let most = match b.most.is_empty() {
+            true => Dims::new(),
+            false => {
+                let lead = shape.iter().take(columns_of_batch);
+                let lead = lead.map(|n| total.checked_div(*n).unwrap_or(0));
+                lead.chain(b.most.iter().map(|m| m * batches)).collect()
+            }
+        };
         Entries {
             data: b.data.reshape([total]),
             places: places.reshape([total, shape.len()]),
             shape,
             unique: b.unique,
+            most,
             allow_materialise: b.allow_materialise,
         }
     }
@@ -69,6 +82,7 @@ impl Entries {
             places,
             shape,
             unique,
+            most: Dims::new(),
             allow_materialise: self.allow_materialise,
         }
     }
@@ -85,7 +99,10 @@ impl Entries {
     }
 
     pub(super) fn with_data(&self, data: Array) -> Entries {
-        self.with(data, self.places.clone(), self.shape.clone(), self.unique)
+        Entries {
+            data,
+            ..self.clone()
+        }
     }
 
     /// Is each entry inside?
@@ -158,6 +175,13 @@ impl Entries {
         Ok(moved.with_data(sums))
     }
 
+    /// The first of the entries.
+    pub(super) fn first(&self, count: usize) -> Entries {
+        let data = self.data.slice_in_dim(0, count, 0);
+        let places = self.places.slice_in_dim(0, count, 0);
+        self.with(data, places, self.shape.clone(), self.unique)
+    }
+
     /// Elements of a dense array of the same shape where the entries are, zero for those outside.
     pub(super) fn at(&self, dense: &Array) -> Array {
         if dense.ndim() == 0 {
@@ -196,6 +220,7 @@ impl Entries {
             indices: self.places.astype(DType::I32),
             shape: self.shape,
             unique: self.unique,
+            most: self.most,
             allow_materialise: self.allow_materialise,
         }
     }

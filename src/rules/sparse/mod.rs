@@ -1,8 +1,12 @@
 //! Sparse arrays: their entries and where these stand.
 
+mod csr;
 mod entries;
+mod pairs;
 mod product;
 mod rule;
+
+pub use csr::Csr;
 
 use crate::{
     array::{Array, Aval, DType, Dims, IntoDims},
@@ -14,7 +18,8 @@ use crate::{
 /// A sparse array as a list of entries (BCOO): `data [.., entries]`, `indices i32[.., entries, axes]`, behind batch axes that both have.
 ///
 /// Entries of one place add; an entry outside is none, which is what padding is. What keeps zero stays sparse: contractions take the other
-/// operand's rows entry by entry, products scale the entries, sums of sparse arrays have the entries of both. A sum with a dense array is dense.
+/// operand's rows entry by entry, products scale the entries, sums of sparse arrays have the entries of both. A contraction of two has an entry
+/// for each pair that meets, and at most as many as [`Bcoo::new`] could bound from the places. A sum with a dense array is dense.
 /// Everything else would need all elements, and is refused unless the value says `allow_materialise`.
 ///
 /// ```
@@ -39,6 +44,8 @@ pub struct Bcoo {
     shape: Dims,
     /// Has every place at most one entry?
     unique: bool,
+    /// For each sparse axis, how many entries at most share a place on it, a power of two; empty if that is not known.
+    most: Dims,
     allow_materialise: bool,
 }
 
@@ -47,6 +54,7 @@ impl PyTree for Bcoo {
         out.node("Bcoo");
         out.meta("shape", &self.shape);
         out.meta("unique", &self.unique);
+        out.meta("most", &self.most);
         out.meta("allow_materialise", &self.allow_materialise);
         out.child("data", &self.data);
         out.child("indices", &self.indices);
@@ -56,6 +64,7 @@ impl PyTree for Bcoo {
             data: self.data.unflatten(leaves),
             indices: self.indices.unflatten(leaves),
             shape: self.shape.clone(),
+            most: self.most.clone(),
             ..*self
         }
     }
@@ -83,16 +92,19 @@ impl Bcoo {
         if !i.dtype.is_integer() {
             return Err(Error::dtype(format!("places are integers, got {i}")));
         }
-        let mut unique = false;
+        let (mut unique, mut most) = (false, Dims::new());
         if indices.buffer().is_some() {
             let all = indices.astype(DType::I64).to_vec::<i64>()?;
-            unique = check_places(&all, &shape, d.shape.last().copied().unwrap_or(0))?;
+            let entries = d.shape.last().copied().unwrap_or(0);
+            unique = check_places(&all, &shape, entries)?;
+            most = most_shared(&all, &shape, entries);
         }
         Ok(Bcoo {
             data,
             indices: indices.astype(DType::I32),
             shape,
             unique,
+            most,
             allow_materialise: false,
         })
     }
@@ -138,11 +150,14 @@ impl Bcoo {
         let flat = x.reshape([aval.size()]);
         let data = product::rows_of(&flat, &Array::from(from));
         let with = |rest: &[usize]| [lead, rest].concat();
+        let places: Vec<i64> = indices.iter().map(|i| i64::from(*i)).collect();
+        let most = most_shared(&places, shape, entries);
         Ok(Bcoo {
             data: data.reshape(with(&[entries])).ok()?.clone(),
             indices: Array::new(with(&[entries, shape.len()]), indices),
             shape: Dims::from_slice(shape),
             unique: true,
+            most,
             allow_materialise: false,
         })
     }
@@ -256,6 +271,27 @@ fn check_places(all: &[i64], shape: &Dims, entries: usize) -> Result<bool> {
         unique &= places.windows(2).all(|w| w.first() != w.last());
     }
     Ok(unique)
+}
+
+/// For each axis, how many entries of one batch at most share a place on it; a power of two, so that patterns of about the same density are
+/// of one structure.
+fn most_shared(all: &[i64], shape: &[usize], entries: usize) -> Dims {
+    let axes = shape.len();
+    let most = |axis: usize, n: usize| {
+        let mut most = 0;
+        for batch in all.chunks((entries * axes).max(1)) {
+            let mut counts = vec![0usize; n];
+            for place in batch.chunks(axes) {
+                let at = place.get(axis).and_then(|i| usize::try_from(*i).ok());
+                if let Some(slot) = at.and_then(|i| counts.get_mut(i)) {
+                    *slot += 1;
+                    most = most.max(*slot);
+                }
+            }
+        }
+        most.next_power_of_two().min(entries.max(1))
+    };
+    shape.iter().enumerate().map(|(i, n)| most(i, *n)).collect()
 }
 
 impl ArrayValue for Bcoo {

@@ -19,8 +19,8 @@ use crate::{
 };
 
 /// Functions that keep zero, and how: those that are linear take the entries of one place apart.
-const LINEAR: &[Prim<Unary>] = &[op::NEG, op::REAL, op::IMAG, op::CONJ];
-const ZERO_TO_ZERO: &[Prim<Unary>] = &[
+pub(super) const LINEAR: &[Prim<Unary>] = &[op::NEG, op::REAL, op::IMAG, op::CONJ];
+pub(super) const ZERO_TO_ZERO: &[Prim<Unary>] = &[
     op::SIGN,
     op::FLOOR,
     op::CEIL,
@@ -138,6 +138,7 @@ fn joined(a: &Bcoo, b: &Bcoo, sign: bool) -> Result<Array> {
         places: concatenate(&[a.places, b.places], 0),
         shape: a.shape,
         unique: false,
+        most: Dims::new(),
         allow_materialise: a.allow_materialise && b.allow_materialise,
     };
     sum.data.ok()?;
@@ -182,16 +183,7 @@ fn spread(e: &Entries, x: &Array) -> Result<Array> {
 
 fn dot(p: &DotGeneral, left: &Array, right: &Array) -> Result<Array> {
     let (sparse, dense, is_left) = match (left.value::<Bcoo>(), right.value::<Bcoo>()) {
-        (Some(_), Some(t)) if t.allow_materialise => return dot(p, left, &t.to_dense()?),
-        (Some(s), Some(t)) if s.allow_materialise => {
-            return dot(p, &s.to_dense()?, &Array::from_value(t.clone()));
-        }
-        (Some(_), Some(_)) => {
-            return Err(Error::refused(
-                "`dot_general` of two sparse arrays would be dense or have an entry for each pair",
-            )
-            .note("make one of them dense with `Bcoo::to_dense`, or let programs do so with `allow_materialise(true)`"));
-        }
+        (Some(s), Some(t)) => return super::pairs::product(p, s, t),
         (Some(s), None) => (s, right, true),
         (None, Some(s)) => (s, left, false),
         (None, None) => return Err(Error::internal("no sparse operand")),
@@ -210,8 +202,12 @@ fn dot(p: &DotGeneral, left: &Array, right: &Array) -> Result<Array> {
     let free = remaining(e.shape.len(), own.0, own.1);
     let other_free = remaining(dense.ndim(), other.0, other.1);
     let both = |a: &Dims, b: &Dims| a.iter().chain(b).copied().collect::<Dims>();
-    let (rows, m) = e.linear(&both(own.1, &free));
-    let (columns, k) = e.linear(&both(own.1, own.0));
+    let size = |axes: &[usize]| {
+        axes.iter()
+            .filter_map(|i| e.shape.get(*i))
+            .product::<usize>()
+    };
+    let (m, k) = (size(&both(own.1, &free)), size(&both(own.1, own.0)));
     let order: Dims = both(&both(other.1, other.0), &other_free);
     let shape = dense.shape();
     let n: usize = other_free.iter().filter_map(|i| shape.get(*i)).product();
@@ -219,9 +215,32 @@ fn dot(p: &DotGeneral, left: &Array, right: &Array) -> Result<Array> {
     let dtype = e.data.dtype()?;
     let product = match dtype {
         DType::F32 | DType::F64 if matrix.dtype()? == dtype => {
-            CooProduct { m }.of([&e.data, &rows, &columns, &matrix])
+            match (
+                sparse.data.ndim(),
+                sparse.shape.len(),
+                &own.0[..],
+                own.1.is_empty(),
+            ) {
+                // A matrix as it is.
+                (1, 2, [at], true) => {
+                    let transposed = *at == 0;
+                    CooProduct { m, transposed }.of([&e.data, &sparse.indices, &matrix])
+                }
+                _ => {
+                    let (rows, _) = e.linear(&both(own.1, &free));
+                    let (columns, _) = e.linear(&both(own.1, own.0));
+                    let both = concatenate(&[rows.expand_dims(1), columns.expand_dims(1)], 1);
+                    let product = CooProduct {
+                        m,
+                        transposed: false,
+                    };
+                    product.of([&e.data, &both.astype(DType::I32), &matrix])
+                }
+            }
         }
         _ => {
+            let (rows, _) = e.linear(&both(own.1, &free));
+            let (columns, _) = e.linear(&both(own.1, own.0));
             let each = rows_of(&matrix, &columns) * e.data.expand_dims(1);
             let zeros = Array::zeros([m, n], each.dtype()?);
             let rows = rows.lt(0).select(m as i64, &rows);
@@ -273,7 +292,11 @@ fn transpose(p: &Transpose, b: &Bcoo) -> Array {
         return Array::from_value(Bcoo {
             data: b.data.transpose(order(&[batch])),
             indices: indices.transpose(order(&[batch, batch + 1])),
-            shape: columns.filter_map(|i| b.shape.get(i).copied()).collect(),
+            shape: columns
+                .clone()
+                .filter_map(|i| b.shape.get(i).copied())
+                .collect(),
+            most: columns.filter_map(|i| b.most.get(i).copied()).collect(),
             ..b.clone()
         });
     }
@@ -284,7 +307,11 @@ fn transpose(p: &Transpose, b: &Bcoo) -> Array {
         .iter()
         .filter_map(|i| e.shape.get(*i).copied());
     let unique = e.unique;
-    value(e.moved(columns, shape.collect(), unique))
+    let most = p.permutation.iter().filter_map(|i| e.most.get(*i).copied());
+    value(Entries {
+        most: most.collect(),
+        ..e.moved(columns, shape.collect(), unique)
+    })
 }
 
 fn reshape(to: &Dims, b: &Bcoo) -> Array {
@@ -448,6 +475,7 @@ fn concat(p: &Concatenate, x: &[&Array]) -> Result<Array> {
         places: all(|e| e.places.clone()),
         shape,
         unique: parts.iter().all(|e| e.unique),
+        most: Dims::new(),
         allow_materialise: parts.iter().all(|e| e.allow_materialise),
     }))
 }
