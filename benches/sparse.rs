@@ -43,7 +43,7 @@ fn run(folder: &Path, gradient: bool) -> Result<()> {
             let g = slopes(&pair)?;
             std::hint::black_box(tree::leaves(&g));
         } else {
-            std::hint::black_box(product(&sparse, &dense)?);
+            let _y = std::hint::black_box(product(&sparse, &dense)?);
         }
         println!("{}", start.elapsed().as_secs_f64());
         let _ = std::io::stdout().flush();

@@ -374,6 +374,7 @@ fn products_of_two_sparse_arrays() {
         .collect();
     let data = random_array(&mut r, &[places.len()]);
     let band = Bcoo::new(data, Array::new([places.len(), 2], places.concat()), [n, n]).unwrap();
+    let band = band.bounded().unwrap();
     let (s, x) = (Array::from_value(band.clone()), band.to_dense().unwrap());
     let y = quaxify(|s: &Array| s.matmul(s))(&s).unwrap();
     close(&y, &x.dot(&x));

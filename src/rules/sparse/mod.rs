@@ -19,7 +19,7 @@ use crate::{
 ///
 /// Entries of one place add; an entry outside is none, which is what padding is. What keeps zero stays sparse: contractions take the other
 /// operand's rows entry by entry, products scale the entries, sums of sparse arrays have the entries of both. A contraction of two has an entry
-/// for each pair that meets, and at most as many as [`Bcoo::new`] could bound from the places. A sum with a dense array is dense.
+/// for each pair that may meet, fewer where [`Bcoo::bounded`] knows the places. A sum with a dense array is dense.
 /// Everything else would need all elements, and is refused unless the value says `allow_materialise`.
 ///
 /// ```
@@ -92,19 +92,18 @@ impl Bcoo {
         if !i.dtype.is_integer() {
             return Err(Error::dtype(format!("places are integers, got {i}")));
         }
-        let (mut unique, mut most) = (false, Dims::new());
+        let mut unique = false;
         if indices.buffer().is_some() {
             let all = indices.astype(DType::I64).to_vec::<i64>()?;
             let entries = d.shape.last().copied().unwrap_or(0);
             unique = check_places(&all, &shape, entries)?;
-            most = most_shared(&all, &shape, entries);
         }
         Ok(Bcoo {
             data,
             indices: indices.astype(DType::I32),
             shape,
             unique,
-            most,
+            most: Dims::new(),
             allow_materialise: false,
         })
     }
@@ -150,14 +149,12 @@ impl Bcoo {
         let flat = x.reshape([aval.size()]);
         let data = product::rows_of(&flat, &Array::from(from));
         let with = |rest: &[usize]| [lead, rest].concat();
-        let places: Vec<i64> = indices.iter().map(|i| i64::from(*i)).collect();
-        let most = most_shared(&places, shape, entries);
         Ok(Bcoo {
             data: data.reshape(with(&[entries])).ok()?.clone(),
             indices: Array::new(with(&[entries, shape.len()]), indices),
             shape: Dims::from_slice(shape),
             unique: true,
-            most,
+            most: Dims::new(),
             allow_materialise: false,
         })
     }
@@ -224,6 +221,16 @@ impl Bcoo {
             allow_materialise: yes,
             ..self
         }
+    }
+
+    /// The same array with a bound of how many entries share a place on an axis, from the places that it has: products of two sparse arrays
+    /// have that many entries fewer. The bound is part of the structure, so that what a loop carries keeps it or has none.
+    ///
+    /// An error for places without numbers (traced ones).
+    pub fn bounded(self) -> Result<Bcoo> {
+        let all = self.indices.astype(DType::I64).to_vec::<i64>()?;
+        let most = most_shared(&all, &self.shape, self.entries());
+        Ok(Bcoo { most, ..self })
     }
 
     /// The entries.

@@ -60,7 +60,7 @@ pub(super) fn product(p: &DotGeneral, s: &Bcoo, t: &Bcoo) -> Result<Array> {
             crate::ArrayValue::describe(s),
             crate::ArrayValue::describe(t)
         ))
-        .note("`Bcoo::new` bounds them where the places are known; `Bcoo::to_dense` makes one operand dense"));
+        .note("`Bcoo::bounded` bounds them where the places are known; `Bcoo::to_dense` makes one operand dense"));
     }
     if pairs == 0 {
         let none = Entries {
