@@ -385,6 +385,107 @@ fn reductions() {
     }
 }
 
+/// A random program of values of a shape and of their rows, in which reductions, functions and broadcasts follow each other; some of
+/// all that it makes are its results.
+fn over_rows(r: &mut Rng, shape: &[usize], lead: usize, dtype: DType, x: &[Array]) -> Vec<Array> {
+    let rows = &shape[..lead];
+    let last: Vec<usize> = (lead..shape.len()).collect();
+    let kept: Vec<usize> = (0..shape.len())
+        .map(|i| if i < lead { shape[i] } else { 1 })
+        .collect();
+    let (mut full, mut row) = (x.to_vec(), vec![]);
+    let inexact = dtype.is_inexact();
+    for _ in 0..4 + r.below(14) {
+        match r.below(6) {
+            0 | 1 => {
+                let x = r.choose(&full).unwrap();
+                let reducers = [Reducer::Sum, Reducer::Max, Reducer::Min];
+                let reducer = *r.choose(&reducers).unwrap();
+                let axes: Dims = last.iter().copied().collect();
+                let y = bind(Reduce { reducer, axes }, &[x]);
+                // Sums of sums would leave the range in which a tolerance means something.
+                row.push(if inexact { y.tanh() } else { y });
+            }
+            2 if !row.is_empty() => {
+                let x: &Array = r.choose(&row).unwrap();
+                let axes: Vec<usize> = (0..x.shape().len()).collect();
+                full.push(x.broadcast_in_dim(shape, axes));
+            }
+            3 if !row.is_empty() => {
+                let x: &Array = r.choose(&row).unwrap();
+                let to = if r.chance(0.5) { &kept[..] } else { rows };
+                let y = x.reshape(to);
+                row.push(if r.chance(0.5) { y } else { y.clone() * y });
+            }
+            4 if row.len() > 1 => {
+                let (x, y) = (r.choose(&row).unwrap(), r.choose(&row).unwrap());
+                row.push(x.reshape(rows) - y.reshape(rows));
+            }
+            _ => {
+                let (x, y) = (r.choose(&full).unwrap(), r.choose(&full).unwrap());
+                full.push(match r.below(4) {
+                    0 if inexact => x.sin(),
+                    1 => bind(Binary::Max, &[x, y]),
+                    2 => x * 2 - y,
+                    _ => x + y,
+                });
+            }
+        }
+    }
+    let mut results: Vec<Array> = row.into_iter().filter(|_| r.chance(0.3)).collect();
+    results.extend(full.last().cloned());
+    results.extend(full.into_iter().filter(|_| r.chance(0.15)));
+    results
+}
+
+#[test]
+fn random_programs_over_rows() {
+    let mut r = Rng(23);
+    let shapes: [(&[usize], usize); 12] = [
+        (&[5, 7], 1),
+        (&[3, 4, 33], 2),
+        (&[2, 3, 4, 5], 2),
+        (&[2, 2], 1),
+        (&[300, 17], 1),
+        (&[2, 1, 9], 2),
+        (&[7, 1, 3], 1),
+        (&[3, 2049], 1),
+        (&[2, 40000], 1),
+        (&[64, 1024], 1),
+        (&[1, 6], 1),
+        (&[0, 4], 1),
+    ];
+    for case in 0..240u64 {
+        let (shape, lead) = shapes[r.below(shapes.len())];
+        let types = [DType::F32, DType::F64, DType::BF16, DType::I32];
+        let dtype = *r.choose(&types).unwrap();
+        let tolerance = match dtype {
+            DType::F32 => 1e-4,
+            DType::F64 => 1e-11,
+            // A sum of many in another order may be rounded to the next of few digits.
+            DType::BF16 => 0.1,
+            _ => 0.0,
+        };
+        let x: Vec<Array> = (0..2)
+            .map(|_| {
+                let x = viewed(&mut r, shape, DType::I32);
+                // Small integers: what depends on rounding is made of them by the program.
+                if dtype == DType::I32 {
+                    x
+                } else {
+                    (x.astype(dtype) / 16).astype(dtype)
+                }
+            })
+            .collect();
+        agree(
+            &format!("case {case}: {dtype}{shape:?}"),
+            tolerance,
+            &x,
+            |x| over_rows(&mut Rng(case), shape, lead, dtype, x),
+        );
+    }
+}
+
 #[test]
 fn long_sums_keep_their_digits() {
     let n = 4_000_003;

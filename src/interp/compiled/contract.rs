@@ -1,7 +1,6 @@
 //! `dot_general` by as few matrix products as the strides of its operands allow.
 
 use super::{
-    elementwise::{Operand, Program},
     kernels::{
         Level,
         elementwise::Function,
@@ -11,6 +10,7 @@ use super::{
     },
     parallel,
     storage::{Pool, zeros},
+    tiled::{Operand, Program},
 };
 use crate::{
     array::{Aval, Buffer, DType, Dims, buffer::row_major},

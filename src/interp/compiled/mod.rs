@@ -1,13 +1,13 @@
 //! The compiled interpreter: a program becomes a plan once, and the plan runs many times.
 //!
-//! Planning flattens calls, drops identities and dead code, groups elementwise equations of one shape into programs that run tile
-//! by tile ([`elementwise`]), gives every value a slot and finds out where it is read last. A run is one pass over the steps:
+//! Planning flattens calls, drops dead code, groups elementwise equations and reductions of rows ([`group`]) into programs that run
+//! tile by tile ([`tiled`]), gives every value a slot and finds out where it is read last. A run is one pass over the steps:
 //! storage comes from a pool that is kept between runs, an operand that dies becomes the storage of a result, views copy nothing,
 //! and a contraction is as few matrix products as strides allow ([`contract`]). What has no kernel here is computed as the
 //! reference interpreter does.
 
 mod contract;
-mod elementwise;
+mod group;
 #[allow(unsafe_code, reason = "each block gives its reason")]
 mod kernels;
 mod parallel;
@@ -16,6 +16,7 @@ mod profile;
 mod reduce;
 mod step;
 mod storage;
+mod tiled;
 mod view;
 
 pub(crate) use step::eager;

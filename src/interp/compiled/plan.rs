@@ -1,11 +1,9 @@
-//! From a program to a plan: elementwise equations grouped, operands resolved to places, lifetimes known.
+//! From a program to a plan: calls flattened, equations grouped ([`group`](super::group)), operands resolved to places, lifetimes
+//! known.
 
-use super::{
-    elementwise::{Instruction, Program, Source, Target, function, nanoseconds},
-    step::{Kernel, Step},
-};
+use super::{group::Draft, step::Step, tiled::function};
 use crate::{
-    array::{Aval, Buffer, DType, Dims},
+    array::{Aval, Buffer, Dims},
     error::{Error, Result},
     interp::reference,
     trace::{
@@ -44,40 +42,30 @@ pub(super) struct Outcome {
 
 /// A value while planning: an argument, a constant, or what a node makes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-enum Value {
+pub(super) enum Value {
     Argument(u32),
     Constant(u32),
     Made(u32),
 }
 
 /// An equation, with what it reads resolved to values.
-struct Node {
-    op: Op,
-    operands: SmallVec<[Value; 3]>,
-    results: SmallVec<[u32; 1]>,
-    at: &'static Location<'static>,
+pub(super) struct Node {
+    pub op: Op,
+    pub operands: SmallVec<[Value; 3]>,
+    pub results: SmallVec<[u32; 1]>,
+    pub at: &'static Location<'static>,
 }
 
-/// Nodes that become one step.
-struct Group {
-    /// The shape, if it is elementwise; `None` of one that has been merged into another, too.
-    shape: Option<Dims>,
-    nodes: Vec<usize>,
-}
-
-/// The largest number of functions in one program.
-const LONGEST: usize = 48;
-
-fn broken() -> Error {
+pub(super) fn broken() -> Error {
     Error::internal("a program reads what nothing has made")
 }
 
 #[derive(Default)]
-struct Planner {
+pub(super) struct Planner {
     constants: Vec<Arc<Buffer>>,
     by_address: FxHashMap<usize, u32>,
-    avals: Vec<Arc<Aval>>,
-    nodes: Vec<Node>,
+    pub avals: Vec<Arc<Aval>>,
+    pub nodes: Vec<Node>,
     /// Values all of whose elements are one number, which stands in another value.
     splats: FxHashMap<Value, Value>,
     arguments: Vec<Arc<Aval>>,
@@ -94,7 +82,7 @@ impl Planner {
         Value::Constant(n)
     }
 
-    fn aval(&self, v: Value) -> Result<&Arc<Aval>> {
+    pub(super) fn aval(&self, v: Value) -> Result<&Arc<Aval>> {
         let aval = match v {
             Value::Argument(i) => self.arguments.get(i as usize),
             Value::Constant(i) => self.constants.get(i as usize).map(|b| b.aval()),
@@ -211,7 +199,7 @@ impl Planner {
     }
 
     /// The shape of an elementwise node.
-    fn elementwise(&self, node: &Node) -> Option<&Dims> {
+    pub(super) fn elementwise(&self, node: &Node) -> Option<&Dims> {
         let which = node.operands.first().and_then(|v| self.aval(*v).ok());
         function(&node.op, node.operands.len(), which.map(|a| a.dtype))?;
         let out = self.avals.get(*node.results.first()? as usize)?;
@@ -223,262 +211,6 @@ impl Planner {
                     .is_ok_and(|a| a.shape == out.shape || a.size() == 1)
             })
             .then_some(&out.shape)
-    }
-
-    /// Put elementwise nodes of one shape together where nothing in between depends on them.
-    fn group(&self, uses: &[u32]) -> Vec<Group> {
-        let mut groups: Vec<Group> = vec![];
-        let mut home: Vec<usize> = vec![0; self.avals.len()];
-        for (n, node) in self.nodes.iter().enumerate() {
-            let made = |v: &Value| match v {
-                Value::Made(i) => home.get(*i as usize).copied(),
-                _ => None,
-            };
-            let latest = node.operands.iter().filter_map(made).max();
-            let shape = self.elementwise(node).cloned();
-            let fits = |g: usize| {
-                groups.get(g).is_some_and(|g| {
-                    g.shape.is_some() && g.shape == shape && g.nodes.len() < LONGEST
-                })
-            };
-            let joined = latest.filter(|g| fits(*g)).or_else(|| {
-                // A later group that reads the same.
-                let from = latest.unwrap_or(0).max(groups.len().saturating_sub(8));
-                (from..groups.len()).rev().find(|g| {
-                    fits(*g)
-                        && groups.get(*g).is_some_and(|g| {
-                            let shares = |m: &usize| {
-                                self.nodes.get(*m).is_some_and(|m| {
-                                    m.operands.iter().any(|v| {
-                                        node.operands.contains(v)
-                                            && self.aval(*v).is_ok_and(|a| a.size() > 1)
-                                    })
-                                })
-                            };
-                            g.nodes.iter().any(shares)
-                        })
-                })
-            });
-            let g = match joined {
-                Some(g) => {
-                    if let Some(group) = groups.get_mut(g) {
-                        group.nodes.push(n);
-                    }
-                    g
-                }
-                None => {
-                    groups.push(Group {
-                        shape: shape.clone(),
-                        nodes: vec![n],
-                    });
-                    groups.len() - 1
-                }
-            };
-            for r in &node.results {
-                if let Some(h) = home.get_mut(*r as usize) {
-                    *h = g;
-                }
-            }
-            if shape.is_some() {
-                self.absorb(g, node, uses, &mut groups, &mut home);
-            }
-        }
-        groups
-    }
-
-    /// Earlier groups that only this one reads are made part of it: their results never leave the tiles.
-    fn absorb(
-        &self,
-        g: usize,
-        node: &Node,
-        uses: &[u32],
-        groups: &mut [Group],
-        home: &mut [usize],
-    ) {
-        for v in &node.operands {
-            let Value::Made(i) = v else { continue };
-            let Some(&h) = home.get(*i as usize) else {
-                continue;
-            };
-            let (Some(early), Some(late)) = (groups.get(h), groups.get(g)) else {
-                continue;
-            };
-            if h >= g
-                || early.shape != late.shape
-                || early.shape.is_none()
-                || early.nodes.len() + late.nodes.len() > LONGEST
-            {
-                continue;
-            }
-            let members = || early.nodes.iter().chain(&late.nodes);
-            let inside = |r: u32| -> u32 {
-                members()
-                    .filter_map(|m| self.nodes.get(*m))
-                    .flat_map(|m| &m.operands)
-                    .filter(|v| **v == Value::Made(r))
-                    .count() as u32
-            };
-            let private = early
-                .nodes
-                .iter()
-                .filter_map(|m| self.nodes.get(*m))
-                .flat_map(|m| &m.results)
-                .all(|r| uses.get(*r as usize) == Some(&inside(*r)));
-            if !private {
-                continue;
-            }
-            let moved = groups
-                .get_mut(h)
-                .map(|e| {
-                    e.shape = None;
-                    std::mem::take(&mut e.nodes)
-                })
-                .unwrap_or_default();
-            for r in moved
-                .iter()
-                .filter_map(|m| self.nodes.get(*m))
-                .flat_map(|m| &m.results)
-            {
-                if let Some(h) = home.get_mut(*r as usize) {
-                    *h = g;
-                }
-            }
-            if let Some(late) = groups.get_mut(g) {
-                late.nodes.extend(moved);
-                late.nodes.sort_unstable();
-            }
-        }
-    }
-}
-
-/// A step before its places are known.
-struct Draft {
-    kernel: Kernel,
-    operands: SmallVec<[Value; 4]>,
-    results: SmallVec<[u32; 1]>,
-    at: &'static Location<'static>,
-}
-
-impl Planner {
-    fn draft(&self, group: &Group, uses: &[u32]) -> Result<Option<Draft>> {
-        let Some(first) = group.nodes.first().and_then(|n| self.nodes.get(*n)) else {
-            return Ok(None);
-        };
-        if group.shape.is_some() {
-            return self.chain(group, uses, first.at).map(Some);
-        }
-        let operands = first.operands.iter().copied().collect();
-        Ok(Some(Draft {
-            kernel: {
-                let mut types: SmallVec<[&Aval; 4]> = SmallVec::new();
-                for v in &first.operands {
-                    types.push(self.aval(*v)?);
-                }
-                Kernel::of(&first.op, &types)?
-            },
-            operands,
-            results: first.results.clone(),
-            at: first.at,
-        }))
-    }
-
-    /// An elementwise group as a program over tiles.
-    fn chain(&self, group: &Group, uses: &[u32], at: &'static Location<'static>) -> Result<Draft> {
-        let nodes: Vec<&Node> = group
-            .nodes
-            .iter()
-            .filter_map(|n| self.nodes.get(*n))
-            .collect();
-        // Uses within the group, and the last of them.
-        let mut inside: FxHashMap<u32, (u32, usize)> = FxHashMap::default();
-        for (i, node) in nodes.iter().enumerate() {
-            for v in &node.operands {
-                if let Value::Made(r) = v {
-                    let entry = inside.entry(*r).or_default();
-                    entry.0 += 1;
-                    entry.1 = i;
-                }
-            }
-        }
-        let mut program = Program::default();
-        let mut operands: SmallVec<[Value; 4]> = SmallVec::new();
-        let mut results: SmallVec<[u32; 1]> = SmallVec::new();
-        let mut made: FxHashMap<u32, Source> = FxHashMap::default();
-        let mut free: Vec<u16> = vec![];
-        for (i, node) in nodes.iter().enumerate() {
-            let mut sources: SmallVec<[Source; 3]> = SmallVec::new();
-            let mut from = None;
-            for v in &node.operands {
-                from = from.or(Some(self.aval(*v)?.dtype));
-                let inner = match v {
-                    Value::Made(r) => made.get(r).copied(),
-                    _ => None,
-                };
-                sources.push(match inner {
-                    Some(source) => source,
-                    None => {
-                        let known = operands.iter().position(|o| o == v);
-                        let k = known.unwrap_or(operands.len());
-                        if known.is_none() {
-                            operands.push(*v);
-                        }
-                        Source::Input(k as u16)
-                    }
-                });
-            }
-            let result = *node.results.first().ok_or_else(broken)?;
-            let to = self.aval(Value::Made(result))?.dtype;
-            let used = inside.get(&result).map_or(0, |u| u.0);
-            let outside = uses.get(result as usize).copied().unwrap_or(0) > used;
-            let target = if outside {
-                results.push(result);
-                Target::Output((results.len() - 1) as u16)
-            } else {
-                let fits = |r: &u16| program.registers.get(usize::from(*r)) == Some(&to);
-                let at = match free.iter().position(fits) {
-                    Some(i) => free.swap_remove(i),
-                    None => {
-                        program.registers.push(to);
-                        (program.registers.len() - 1) as u16
-                    }
-                };
-                Target::Register(at)
-            };
-            // Tiles that are read here for the last time are free for later results, not for this one.
-            for v in &node.operands {
-                if let Value::Made(r) = v
-                    && inside.get(r).is_some_and(|u| u.1 == i)
-                    && let Some(Source::Register(t)) = made.get(r)
-                    && !free.contains(t)
-                {
-                    free.push(*t);
-                }
-            }
-            let which = node.operands.first().map(|v| self.aval(*v)).transpose()?;
-            let f = function(&node.op, node.operands.len(), which.map(|a| a.dtype))
-                .ok_or_else(broken)?;
-            program.nanoseconds += nanoseconds(f);
-            program.instructions.push(Instruction {
-                function: f,
-                from: from.unwrap_or(DType::F32),
-                to,
-                sources,
-                target,
-            });
-            made.insert(
-                result,
-                match target {
-                    Target::Register(r) => Source::Register(r),
-                    Target::Output(k) => Source::Output(k),
-                },
-            );
-        }
-        Ok(Draft {
-            kernel: Kernel::Elementwise(program.into()),
-            operands,
-            results,
-            at,
-        })
     }
 }
 
@@ -494,11 +226,7 @@ impl Plan {
             .collect();
         let outs = planner.append(j, &inputs)?;
         let uses = planner.prune(&outs);
-        let groups = planner.group(&uses);
-        let mut drafts = Vec::with_capacity(groups.len());
-        for g in &groups {
-            drafts.extend(planner.draft(g, &uses)?);
-        }
+        let drafts = planner.drafts(&uses)?;
         planner.place(drafts, &outs, j)
     }
 }

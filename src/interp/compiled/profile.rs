@@ -4,9 +4,9 @@
 //! viewer does not mind that the array is not closed, so that nothing has to be done when the process ends.
 
 use super::{
-    elementwise::Program,
-    kernels::elementwise::Function,
+    kernels::{elementwise::Function, reduce::Fold},
     step::{Kernel, Step},
+    tiled::{Action, Program},
 };
 use crate::{array::Aval, trace::op::Op};
 use std::{
@@ -105,7 +105,7 @@ impl Profile {
 /// What a step does, in a word, or in those of its functions.
 fn name(kernel: &Kernel) -> String {
     match kernel {
-        Kernel::Elementwise(program) => functions(program),
+        Kernel::Tiled(program) => functions(program),
         Kernel::Transpose(_) => "transpose".into(),
         Kernel::Broadcast(_) => "broadcast_in_dim".into(),
         Kernel::Reshape => "reshape".into(),
@@ -116,12 +116,20 @@ fn name(kernel: &Kernel) -> String {
 }
 
 fn functions(program: &Program) -> String {
-    let names = program.instructions.iter().map(|i| match i.function {
-        Function::Unary(u) => Op::from(u).name(),
-        Function::Binary(b) => Op::from(b).name(),
-        Function::IntegerPow(_) => "integer_pow",
-        Function::Select => "select_n",
-        Function::Convert => "convert_element_type",
+    let names = program.instructions.iter().map(|i| match i.action {
+        Action::Map(Function::Unary(u)) => Op::from(u).name(),
+        Action::Map(Function::Binary(b)) => Op::from(b).name(),
+        Action::Map(Function::IntegerPow(_)) => "integer_pow",
+        Action::Map(Function::Select) => "select_n",
+        Action::Map(Function::Convert) => "convert_element_type",
+        Action::Fold(Fold::Sum) => "reduce_sum",
+        Action::Fold(Fold::Prod) => "reduce_prod",
+        Action::Fold(Fold::Max) => "reduce_max",
+        Action::Fold(Fold::Min) => "reduce_min",
+        Action::Fold(Fold::And) => "reduce_and",
+        Action::Fold(Fold::Or) => "reduce_or",
+        Action::Fold(Fold::Xor) => "reduce_xor",
+        Action::Spread => "broadcast_in_dim",
     });
     names.collect::<Vec<_>>().join(" ")
 }
@@ -134,7 +142,7 @@ fn flops(kernel: &Kernel, operands: &[Arc<Aval>], out: Option<&Aval>) -> usize {
             let terms = p.terms(operands.first().map(|a| &**a));
             size(out).saturating_mul(terms).saturating_mul(2)
         }
-        Kernel::Elementwise(program) => size(out).saturating_mul(program.instructions.len()),
+        Kernel::Tiled(program) => size(out).saturating_mul(program.instructions.len()),
         Kernel::Reduce(_) => size(operands.first().map(|a| &**a)),
         _ => 0,
     }

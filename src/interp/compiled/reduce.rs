@@ -21,7 +21,7 @@ fn broken() -> Error {
     Error::internal("a reduction does not fit its operand")
 }
 
-fn fold_of(r: Reducer) -> Option<Fold> {
+pub(super) fn fold_of(r: Reducer) -> Option<Fold> {
     Some(match r {
         Reducer::Sum => Fold::Sum,
         Reducer::Prod => Fold::Prod,

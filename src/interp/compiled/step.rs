@@ -3,11 +3,11 @@
 use super::{
     Executable,
     contract::{Contract, dot_general},
-    elementwise::{Operand, Program, function},
     plan::{Place, Plan},
     profile::{Profile, profile},
     reduce,
     storage::Pool,
+    tiled::{Operand, Program, function},
     view,
 };
 use crate::{
@@ -21,7 +21,7 @@ use std::{panic::Location, sync::Arc, time::Instant};
 
 /// How a step is computed.
 pub(super) enum Kernel {
-    Elementwise(Box<Program>),
+    Tiled(Box<Program>),
     Transpose(Arc<Transpose>),
     Broadcast(Arc<BroadcastInDim>),
     Reshape,
@@ -214,7 +214,7 @@ impl Plan {
     fn step(&self, step: &Step, machine: &mut Machine, args: &[Arc<Buffer>]) -> Result<()> {
         let Machine { slots, pool } = machine;
         let results = match &step.kernel {
-            Kernel::Elementwise(program) => {
+            Kernel::Tiled(program) => {
                 // Operands that die here are given up, so that their storage may become that of a result.
                 let mut taken: SmallVec<[(u32, Buffer); 2]> = SmallVec::new();
                 for s in &step.dead {
@@ -290,7 +290,7 @@ impl Kernel {
             },
             Kernel::Control(op, programs) => control(op, programs, x, avals)?,
             Kernel::Reference(op) => by_reference(op, x, avals)?,
-            Kernel::Elementwise(program) => {
+            Kernel::Tiled(program) => {
                 let operands = x.iter().map(|b| Operand::Shared(b)).collect();
                 program.run(operands, avals, pool)?
             }

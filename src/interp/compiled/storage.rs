@@ -1,7 +1,7 @@
 //! Storage that is used again: pages that were touched before are many times faster than fresh ones.
 
 use crate::{
-    array::{Aval, Buffer, DType, Data, Element, Stored, dtype::with_dtype},
+    array::{Aval, Buffer, DType, Data, Stored, dtype::with_dtype},
     error::Result,
 };
 use rustc_hash::FxHashMap;
@@ -51,11 +51,13 @@ thread_local! {
     static REGISTERS: RefCell<FxHashMap<DType, Vec<Data>>> = RefCell::default();
 }
 
-/// A tile of this thread's.
-pub(super) fn register(dtype: DType) -> Data {
-    REGISTERS
-        .with_borrow_mut(|r| r.get_mut(&dtype).and_then(Vec::pop))
-        .unwrap_or_else(|| with_dtype!(dtype, T => T::data(vec![<T as Element>::ZERO; TILE])))
+/// A tile of this thread's, of at least `n` elements. `None` where there is no memory for it.
+pub(super) fn register(dtype: DType, n: usize) -> Option<Data> {
+    let held = REGISTERS.with_borrow_mut(|r| r.get_mut(&dtype).and_then(Vec::pop));
+    match held {
+        Some(data) if data.len() >= n => Some(data),
+        _ => with_dtype!(dtype, T => zeros::<T>(n.max(TILE)).ok().map(T::data)),
+    }
 }
 
 /// Give a tile back.

@@ -1,7 +1,7 @@
 //! Reductions of slices. Long ones are split in halves, so that rounding errors grow with the logarithm of the length.
 
-use super::{Level, levels};
-use crate::array::Stored;
+use super::{Level, elementwise::Lane, levels};
+use crate::array::{DType, Stored, dtype::with_dtype};
 use half::{bf16, f16};
 use num_complex::Complex;
 
@@ -283,6 +283,33 @@ pub(in crate::interp::compiled) fn slice<T: Foldable>(
     let blocks = x.len().div_ceil(BLOCK);
     let (a, b) = x.split_at(blocks / 2 * BLOCK);
     Some(T::combine(f, slice(level, f, a)?, slice(level, f, b)?))
+}
+
+/// Do elements of this type combine so, and is there a value that changes nothing?
+pub(in crate::interp::compiled) fn folds(f: Fold, dtype: DType) -> bool {
+    with_dtype!(dtype, T => T::neutral(f).is_some())
+}
+
+/// Each row of `width` elements to one. `None` where a row is empty.
+pub(in crate::interp::compiled) fn fold_rows<T: Foldable>(
+    level: Level,
+    f: Fold,
+    x: Lane<'_, T>,
+    width: usize,
+    z: &mut [T],
+) -> Option<()> {
+    match x {
+        Lane::Each(x) => {
+            for (z, x) in z.iter_mut().zip(x.chunks_exact(width.max(1))) {
+                *z = T::narrow(slice(level, f, x)?);
+            }
+        }
+        Lane::Every(x) => {
+            let row = vec![x; width];
+            z.fill(T::narrow(slice(level, f, &row)?));
+        }
+    }
+    Some(())
 }
 
 #[inline(always)]

@@ -1,11 +1,16 @@
-//! Elementwise programs: one function, or a chain of them that is run tile by tile.
+//! Tiled programs: elementwise functions, and reductions of the rows that they work on, run tile by tile.
+//!
+//! A program without reductions sees its operands as flat. One with them sees them as rows: a tile holds whole rows, some values have
+//! an element for each row only, and `spread` brings these back to the width of a row. So softmax or a layer norm, with all that is
+//! elementwise before and after it, is one pass over memory.
 
 use super::{
     kernels::{
         Level,
         elementwise::{Function, Lane, Operands, apply},
+        reduce::{Fold, fold_rows},
         strided::{Axes, merged, read},
-        tile::{Part, SliceMut},
+        tile::{Lanes, Part, SliceMut},
     },
     parallel,
     storage::{Pool, TILE, give_register, register},
@@ -36,10 +41,30 @@ pub(super) enum Target {
     Output(u16),
 }
 
-/// One function of a program.
+/// How many elements a value of a program has.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) enum Extent {
+    /// As many as the space that the program runs over.
+    Full,
+    /// One for each row.
+    Row,
+}
+
+/// What an instruction does with its operands.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) enum Action {
+    /// A function of each element.
+    Map(Function),
+    /// The elements of each row combined.
+    Fold(Fold),
+    /// The element of each row, repeated along it.
+    Spread,
+}
+
+/// One line of a program.
 #[derive(Clone, Debug)]
 pub(super) struct Instruction {
-    pub function: Function,
+    pub action: Action,
     /// The element type of the first operand.
     pub from: DType,
     pub to: DType,
@@ -47,12 +72,16 @@ pub(super) struct Instruction {
     pub target: Target,
 }
 
-/// Functions of arrays of one shape. Operands of one element stand for every element.
-#[derive(Debug, Default)]
+/// Functions of arrays of one shape, and of their rows. Operands of one element stand for every element.
+#[derive(Debug)]
 pub(super) struct Program {
     pub instructions: SmallVec<[Instruction; 1]>,
-    /// The element types of the tiles.
-    pub registers: SmallVec<[DType; 4]>,
+    /// The types of the tiles.
+    pub registers: SmallVec<[(DType, Extent); 4]>,
+    pub inputs: SmallVec<[Extent; 4]>,
+    pub outputs: SmallVec<[Extent; 1]>,
+    /// The length of a row; 1 where there are none.
+    pub width: usize,
     /// About how long one element takes.
     pub nanoseconds: f64,
 }
@@ -119,6 +148,7 @@ struct Section<'a> {
 }
 
 struct Worker<'i, 'o> {
+    program: &'i Program,
     inputs: &'i [Input<'i>],
     /// The tile of each input that is copied first.
     loaded: SmallVec<[u16; 4]>,
@@ -126,6 +156,19 @@ struct Worker<'i, 'o> {
     part: Section<'o>,
     at: usize,
     n: usize,
+}
+
+impl Worker<'_, '_> {
+    /// Where the tile begins in a value of this extent that begins with the first element of all, and how many elements of it there are.
+    fn span(&self, extent: Extent) -> (usize, usize) {
+        self.program.span(extent, self.at, self.n)
+    }
+
+    /// The same in an output, which begins with the first of this part.
+    fn output_span(&self, k: usize) -> Option<(usize, usize)> {
+        let extent = *self.program.outputs.get(k)?;
+        Some(self.program.span(extent, self.at - self.part.start, self.n))
+    }
 }
 
 struct Reader<'i, 'o, 'r> {
@@ -136,24 +179,30 @@ struct Reader<'i, 'o, 'r> {
 impl Operands for Reader<'_, '_, '_> {
     fn lane<T: Part>(&self, i: usize) -> Option<Lane<'_, T>> {
         let w = self.worker;
-        let tile = |r: u16| -> Option<Lane<'_, T>> {
+        let tile = |r: u16, extent: Extent| -> Option<Lane<'_, T>> {
             let data = w.registers.get(usize::from(r))?.as_ref()?;
-            Some(Lane::Each(T::slice(data)?.get(..w.n)?))
+            Some(Lane::Each(T::slice(data)?.get(..w.span(extent).1)?))
         };
         match *self.sources.get(i)? {
-            Source::Register(r) => tile(r),
+            Source::Register(r) => tile(r, w.program.registers.get(usize::from(r))?.1),
             Source::Output(k) => {
                 let z = w.part.outputs.get(usize::from(k))?.as_ref()?;
-                Some(Lane::Each(T::part(z, w.at - w.part.start, w.n)?))
+                let (from, n) = w.output_span(usize::from(k))?;
+                Some(Lane::Each(T::part(z, from, n)?))
             }
-            Source::Input(i) => match w.inputs.get(usize::from(i))? {
-                Input::Whole(b) => {
-                    let from = b.offset() + w.at;
-                    Some(Lane::Each(b.storage::<T>()?.get(from..from + w.n)?))
+            Source::Input(i) => {
+                let i = usize::from(i);
+                let extent = *w.program.inputs.get(i)?;
+                match w.inputs.get(i)? {
+                    Input::Whole(b) => {
+                        let (from, n) = w.span(extent);
+                        let from = b.offset() + from;
+                        Some(Lane::Each(b.storage::<T>()?.get(from..from + n)?))
+                    }
+                    Input::Every(b) => Some(Lane::Every(*b.storage::<T>()?.get(b.offset())?)),
+                    Input::Strided(..) | Input::InPlace(..) => tile(*w.loaded.get(i)?, extent),
                 }
-                Input::Every(b) => Some(Lane::Every(*b.storage::<T>()?.get(b.offset())?)),
-                Input::Strided(..) | Input::InPlace(..) => tile(*w.loaded.get(usize::from(i))?),
-            },
+            }
         }
     }
 }
@@ -166,16 +215,17 @@ impl Worker<'_, '_> {
                 continue;
             }
             let r = usize::from(*self.loaded.get(i)?);
+            let (at, n) = self.span(*self.program.inputs.get(i)?);
             let mut tile = self.registers.get_mut(r)?.take()?;
             match input {
                 Input::Strided(b, axes) => with_dtype!(b.dtype(), T => {
-                    let z = T::vec_mut(&mut tile)?.get_mut(..self.n)?;
-                    read(b.storage::<T>()?, b.offset(), axes, self.at, z);
+                    let z = T::vec_mut(&mut tile)?.get_mut(..n)?;
+                    read(b.storage::<T>()?, b.offset(), axes, at, z);
                 }),
                 Input::InPlace(k, dtype) => with_dtype!(*dtype, T => {
+                    let (from, n) = self.output_span(*k)?;
                     let z = self.part.outputs.get(*k)?.as_ref()?;
-                    let x = T::part(z, self.at - self.part.start, self.n)?;
-                    T::vec_mut(&mut tile)?.get_mut(..self.n)?.copy_from_slice(x);
+                    T::vec_mut(&mut tile)?.get_mut(..n)?.copy_from_slice(T::part(z, from, n)?);
                 }),
                 Input::Whole(_) | Input::Every(_) => {}
             }
@@ -187,27 +237,44 @@ impl Worker<'_, '_> {
     fn step(&mut self, level: Level, i: &Instruction) -> Option<()> {
         match i.target {
             Target::Register(r) => {
-                let mut tile = self.registers.get_mut(usize::from(r))?.take()?;
-                let reader = Reader {
-                    worker: self,
-                    sources: &i.sources,
-                };
-                let (z, _) = SliceMut::of(&mut tile).split(self.n);
-                apply(level, i.function, i.from, i.to, &reader, z)?;
-                *self.registers.get_mut(usize::from(r))? = Some(tile);
+                let r = usize::from(r);
+                let (_, n) = self.span(self.program.registers.get(r)?.1);
+                let mut tile = self.registers.get_mut(r)?.take()?;
+                let (z, _) = SliceMut::of(&mut tile).split(n);
+                self.act(level, i, z)?;
+                *self.registers.get_mut(r)? = Some(tile);
             }
             Target::Output(k) => {
-                let mut out = self.part.outputs.get_mut(usize::from(k))?.take()?;
-                let reader = Reader {
-                    worker: self,
-                    sources: &i.sources,
-                };
-                let z = out.part(self.at - self.part.start, self.n)?;
-                apply(level, i.function, i.from, i.to, &reader, z)?;
-                *self.part.outputs.get_mut(usize::from(k))? = Some(out);
+                let k = usize::from(k);
+                let (from, n) = self.output_span(k)?;
+                let mut out = self.part.outputs.get_mut(k)?.take()?;
+                self.act(level, i, out.part(from, n)?)?;
+                *self.part.outputs.get_mut(k)? = Some(out);
             }
         }
         Some(())
+    }
+
+    fn act(&self, level: Level, i: &Instruction, z: SliceMut<'_>) -> Option<()> {
+        let reader = Reader {
+            worker: self,
+            sources: &i.sources,
+        };
+        let width = self.program.width;
+        match i.action {
+            Action::Map(f) => apply(level, f, i.from, i.to, &reader, z),
+            Action::Fold(f) => with_dtype!(i.from, T => {
+                fold_rows::<T>(level, f, reader.lane(0)?, width, T::slice_mut(z)?)
+            }),
+            Action::Spread => with_dtype!(i.from, T => {
+                let rows = T::slice_mut(z)?.chunks_mut(width);
+                match reader.lane::<T>(0)? {
+                    Lane::Each(x) => rows.zip(x).for_each(|(z, x)| z.fill(*x)),
+                    Lane::Every(x) => rows.for_each(|z| z.fill(x)),
+                }
+                Some(())
+            }),
+        }
     }
 }
 
@@ -216,15 +283,31 @@ impl Program {
     pub(super) fn single(f: Function, from: DType, to: DType, operands: usize) -> Program {
         Program {
             instructions: SmallVec::from_iter([Instruction {
-                function: f,
+                action: Action::Map(f),
                 from,
                 to,
                 sources: (0..operands).map(|i| Source::Input(i as u16)).collect(),
                 target: Target::Output(0),
             }]),
             registers: SmallVec::new(),
+            inputs: SmallVec::from_elem(Extent::Full, operands),
+            outputs: SmallVec::from_elem(Extent::Full, 1),
+            width: 1,
             nanoseconds: nanoseconds(f),
         }
+    }
+
+    /// Where the elements `at..at + n` of the space lie in a value of this extent: the first, and their number.
+    fn span(&self, extent: Extent, at: usize, n: usize) -> (usize, usize) {
+        match extent {
+            Extent::Full => (at, n),
+            Extent::Row => (at / self.width, n / self.width),
+        }
+    }
+
+    /// How many elements a tile has: whole rows, at least one.
+    fn tile(&self) -> usize {
+        (TILE / self.width).max(1) * self.width
     }
 
     /// Run it on operands of the shape of the results, or of one element.
@@ -234,16 +317,24 @@ impl Program {
         avals: &[Arc<Aval>],
         pool: &mut Pool,
     ) -> Result<SmallVec<[Buffer; 1]>> {
-        let n = avals.first().ok_or_else(broken)?.size();
+        let n = match self.outputs.first() {
+            Some(Extent::Row) => avals.first().map(|a| a.size() * self.width),
+            _ => avals.first().map(|a| a.size()),
+        };
+        let n = n.ok_or_else(broken)?;
         let mut operands = operands;
         let mut in_place: SmallVec<[Option<(usize, DType)>; 4]> =
             SmallVec::from_elem(None, operands.len());
         let mut storage: SmallVec<[Arc<Data>; 2]> = SmallVec::new();
         for (k, aval) in avals.iter().enumerate() {
             let mut given = None;
-            for (operand, place) in operands.iter_mut().zip(&mut in_place) {
-                let fits = |b: &Buffer| b.dtype() == aval.dtype && b.len() == n;
-                if place.is_none() && matches!(operand, Operand::Owned(b) if fits(b)) {
+            let extents = self.inputs.iter();
+            for ((operand, place), extent) in operands.iter_mut().zip(&mut in_place).zip(extents) {
+                let fits = |b: &Buffer| b.dtype() == aval.dtype && b.len() == aval.size();
+                if place.is_none()
+                    && self.outputs.get(k) == Some(extent)
+                    && matches!(operand, Operand::Owned(b) if fits(b))
+                {
                     let empty = Operand::Owned(nothing());
                     match std::mem::replace(operand, empty) {
                         Operand::Owned(b) => match b.into_storage() {
@@ -266,11 +357,13 @@ impl Program {
         let inputs: SmallVec<[Input<'_>; 4]> = operands
             .iter()
             .zip(&in_place)
-            .map(|(o, place)| {
+            .zip(&self.inputs)
+            .map(|((o, place), extent)| {
                 let b = o.buffer();
+                let (_, len) = self.span(*extent, 0, n);
                 match place {
                     Some((k, dtype)) => Input::InPlace(*k, *dtype),
-                    None if b.is_contiguous() && b.len() == n => Input::Whole(b),
+                    None if b.is_contiguous() && b.len() == len => Input::Whole(b),
                     None if b.len() == 1 => Input::Every(b),
                     None => match merged(b.shape(), b.strides()) {
                         axes if axes.iter().all(|(_, s)| *s == 0) => Input::Every(b),
@@ -314,13 +407,14 @@ impl Program {
             };
             return self.work(inputs, part).ok_or_else(broken);
         }
-        let size = n.div_ceil(parts).next_multiple_of(TILE);
+        let size = n.div_ceil(parts).next_multiple_of(self.tile());
         let (mut rest, mut at, mut all) = (outputs, 0, vec![]);
         while at < n {
             let end = (at + size).min(n);
             let (mine, others): (SmallVec<[Option<SliceMut<'_>>; 2]>, SmallVec<_>) = rest
                 .into_iter()
-                .map(|o| o.split(end - at))
+                .zip(&self.outputs)
+                .map(|(o, extent)| o.split(self.span(*extent, at, end - at).1))
                 .map(|(a, b)| (Some(a), b))
                 .unzip();
             all.push(Section {
@@ -344,20 +438,25 @@ impl Program {
 
     fn work(&self, inputs: &[Input<'_>], part: Section<'_>) -> Option<()> {
         let level = Level::get();
-        let mut registers: SmallVec<[Option<Data>; 8]> =
-            self.registers.iter().map(|d| Some(register(*d))).collect();
+        let tile = self.tile();
+        let mut registers: SmallVec<[Option<Data>; 8]> = self
+            .registers
+            .iter()
+            .map(|(d, _)| register(*d, tile).map(Some))
+            .collect::<Option<_>>()?;
         let mut loaded = SmallVec::new();
         for input in inputs {
             loaded.push(registers.len() as u16);
             match input {
-                Input::Strided(b, _) => registers.push(Some(register(b.dtype()))),
-                Input::InPlace(_, dtype) => registers.push(Some(register(*dtype))),
+                Input::Strided(b, _) => registers.push(Some(register(b.dtype(), tile)?)),
+                Input::InPlace(_, dtype) => registers.push(Some(register(*dtype, tile)?)),
                 Input::Whole(_) | Input::Every(_) => {}
             }
         }
         let copies = registers.len() > self.registers.len();
         let (start, end) = (part.start, part.end);
         let mut worker = Worker {
+            program: self,
             inputs,
             loaded,
             registers,
@@ -366,7 +465,7 @@ impl Program {
             n: 0,
         };
         while worker.at < end {
-            worker.n = TILE.min(end - worker.at);
+            worker.n = tile.min(end - worker.at);
             if copies {
                 worker.load()?;
             }
