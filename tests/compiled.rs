@@ -693,3 +693,73 @@ fn transposes_are_copied_in_blocks() {
         }
     }
 }
+
+#[test]
+fn elements_are_moved() {
+    let mut r = Rng(29);
+    for case in 0..160 {
+        let types = [
+            DType::F32,
+            DType::F32,
+            DType::BF16,
+            DType::I8,
+            DType::Bool,
+            DType::C64,
+        ];
+        let dtype = *r.choose(&types).unwrap();
+        // Now and then enough for several threads.
+        let long = if r.chance(0.1) { 300 } else { 1 };
+        let shape = [1 + r.below(6) * long, 1 + r.below(5), 1 + r.below(4) * 7];
+        let axis = if long > 1 { 0 } else { r.below(3) };
+        let x = viewed(&mut r, &shape, dtype);
+        let count = 1 + r.below(9) * long;
+        let places: Vec<f64> = (0..count)
+            .map(|_| r.below(shape[axis] + 3) as f64 - 1.0)
+            .collect();
+        let places = Array::new([count], places).astype(DType::I32);
+        let mut updates = shape;
+        updates[axis] = count;
+        let u = viewed(&mut r, &updates, dtype);
+        let what = format!("case {case}: {dtype}{shape:?} at {count} of axis {axis}");
+        let (what, args) = (what.as_str(), vec![x, places, u]);
+        let front = |x: &Array| x.swapaxes(0, axis as i32);
+        agree(&format!("{what}, gathered"), 0.0, &args, |x| {
+            vec![x[0].take(&x[1], axis as i32), front(&x[0]).at(&x[1]).get()]
+        });
+        agree(&format!("{what}, set"), 0.0, &args, |x| {
+            let set = |x: &Array, at: &Array, u: &Array| front(x).at(at).set(front(u));
+            let fresh = bind(Binary::Max, &[&x[0], &x[0]]);
+            // One operand that is read again, and one that dies.
+            if dtype == DType::C64 {
+                return vec![set(&x[0], &x[1], &x[2])];
+            }
+            vec![
+                set(&x[0], &x[1], &x[2]),
+                set(&fresh, &x[1], &x[2]),
+                x[0].clone(),
+            ]
+        });
+        if dtype.is_inexact() {
+            agree(&format!("{what}, added"), 0.0, &args, |x| {
+                vec![front(&x[0]).at(&x[1]).add(front(&x[2]))]
+            });
+        }
+        if dtype == DType::F32 {
+            let config = vec![(2, -1, 0), (-1, 3, 2), (0, 0, 1)];
+            agree(&format!("{what}, moved"), 0.0, &args, |x| {
+                let pad = quaxide::trace::op::Pad {
+                    padding_config: config.clone(),
+                };
+                let both = quaxide::array::numpy::concatenate(&[&x[0], &x[2], &x[0]], axis as i32);
+                let small = x[0].index((0..1, 0..1));
+                let at = x[1].index(0);
+                let zero = Array::zeros_like(&at);
+                let updated = bind(
+                    quaxide::trace::op::DynamicUpdateSlice,
+                    &[&x[0], &small, &at, &at, &zero],
+                );
+                vec![bind(pad, &[&x[0], &Array::from(1.5f32)]), both, updated]
+            });
+        }
+    }
+}

@@ -5,7 +5,7 @@ use super::{
         Level,
         elementwise::Function,
         gemm::{Gemm, Matrix, Multiply},
-        strided::{self, Axes},
+        strided::{self, Axes, Pairs, merged_pairs},
         threads,
     },
     parallel,
@@ -20,9 +20,6 @@ use crate::{
 use num_complex::Complex;
 use smallvec::{SmallVec, smallvec};
 use std::sync::Arc;
-
-/// Sizes with the strides of both operands, slowest first.
-type Pairs = SmallVec<[(usize, isize, isize); 4]>;
 
 /// One operand: what a stack of matrices is read from.
 #[derive(Clone, Copy)]
@@ -255,23 +252,6 @@ fn merge(axes: Axes) -> Axes {
     strided::merged(&shape, &strides)
 }
 
-fn merge_pairs(axes: Pairs) -> Pairs {
-    let mut merged = Pairs::new();
-    for (n, s, t) in axes {
-        if n == 1 {
-            continue;
-        }
-        match merged.last_mut() {
-            Some((m, p, q)) if *p == s * n as isize && *q == t * n as isize => {
-                *m *= n;
-                (*p, *q) = (s, t);
-            }
-            _ => merged.push((n, s, t)),
-        }
-    }
-    merged
-}
-
 impl Contraction {
     fn new(p: &DotGeneral, x: Layout<'_>, y: Layout<'_>) -> Contraction {
         let pairs = |a: &[usize], b: &[usize]| -> Pairs {
@@ -287,9 +267,9 @@ impl Contraction {
         let own_x = remaining(x.0.len(), &p.lhs_contract, &p.lhs_batch);
         let own_y = remaining(y.0.len(), &p.rhs_contract, &p.rhs_batch);
         let mut c = Contraction {
-            batch: merge_pairs(pairs(&p.lhs_batch, &p.rhs_batch)),
+            batch: merged_pairs(pairs(&p.lhs_batch, &p.rhs_batch)),
             own: [merge(axes_of(x, &own_x)), merge(axes_of(y, &own_y))],
-            sum: merge_pairs(sum),
+            sum: merged_pairs(sum),
             single: None,
         };
         let [own_x, own_y] = &c.own;

@@ -10,6 +10,7 @@ mod contract;
 mod group;
 #[allow(unsafe_code, reason = "each block gives its reason")]
 mod kernels;
+mod moves;
 mod parallel;
 mod plan;
 mod profile;

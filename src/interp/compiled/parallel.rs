@@ -1,6 +1,7 @@
 //! Splitting work among threads.
 
 use super::kernels::threads;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Run `f` on `items` at once, in up to as many threads as the program may use.
 pub(super) fn each<T: Send>(mut items: Vec<T>, f: &(dyn Fn(T) + Sync)) {
@@ -23,6 +24,17 @@ pub(super) fn in_parts<T: Send>(items: Vec<T>, parts: usize, f: &(dyn Fn(T) + Sy
     each(parts.collect(), &|part: Vec<T>| {
         part.into_iter().for_each(f)
     });
+}
+
+/// As [`each`]; `None` where `f` gives that for one of them.
+pub(super) fn all<T: Send>(items: Vec<T>, f: &(dyn Fn(T) -> Option<()> + Sync)) -> Option<()> {
+    let failed = AtomicBool::new(false);
+    each(items, &|item| {
+        if f(item).is_none() {
+            failed.store(true, Ordering::Relaxed);
+        }
+    });
+    (!failed.into_inner()).then_some(())
 }
 
 /// Into how many parts to split work of so many nanoseconds: waking a thread costs a few thousand.

@@ -5,6 +5,7 @@
 
 use super::{
     kernels::{elementwise::Function, reduce::Fold},
+    moves::Move,
     step::{Kernel, Step},
     tiled::{Action, Program},
 };
@@ -111,6 +112,11 @@ fn name(kernel: &Kernel) -> String {
         Kernel::Reshape => "reshape".into(),
         Kernel::Contract(_) => "dot_general".into(),
         Kernel::Reduce(p) => Op::Reduce(p.clone()).name().into(),
+        Kernel::Move(Move::Gather(_)) => "gather".into(),
+        Kernel::Move(Move::Scatter(p)) => Op::Scatter(p.clone()).name().into(),
+        Kernel::Move(Move::Concatenate(_)) => "concatenate".into(),
+        Kernel::Move(Move::Pad(_)) => "pad".into(),
+        Kernel::Move(Move::Update) => "dynamic_update_slice".into(),
         Kernel::Control(op, _) | Kernel::Reference(op) => op.name().into(),
     }
 }

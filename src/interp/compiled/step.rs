@@ -3,6 +3,7 @@
 use super::{
     Executable,
     contract::{Contract, dot_general},
+    moves::Move,
     plan::{Place, Plan},
     profile::{Profile, profile},
     reduce,
@@ -27,6 +28,7 @@ pub(super) enum Kernel {
     Reshape,
     Contract(Box<Contract>),
     Reduce(Arc<Reduce>),
+    Move(Move),
     /// A primitive that runs programs, and those programs, ready to run.
     Control(Op, Vec<Executable>),
     /// As the reference interpreter does.
@@ -48,6 +50,11 @@ impl Kernel {
                 Kernel::Contract(Contract::new(p, &x.shape, &y.shape).into())
             }
             Op::Reduce(p) => Kernel::Reduce(p.clone()),
+            Op::DynamicUpdateSlice(_) => Kernel::Move(Move::Update),
+            Op::Pad(p) => Kernel::Move(Move::Pad(p.clone())),
+            Op::Concatenate(p) => Kernel::Move(Move::Concatenate(p.clone())),
+            Op::Scatter(p) => Kernel::Move(Move::Scatter(p.clone())),
+            Op::Gather(p) => Kernel::Move(Move::Gather(p.clone())),
             Op::Scan(_)
             | Op::Cond(_)
             | Op::While(_)
@@ -83,9 +90,6 @@ impl Kernel {
             | Op::Clamp(_)
             | Op::Slice(_)
             | Op::DynamicSlice(_)
-            | Op::DynamicUpdateSlice(_)
-            | Op::Concatenate(_)
-            | Op::Pad(_)
             | Op::Rev(_)
             | Op::BitcastConvertType(_)
             | Op::ConvGeneralDilated(_)
@@ -94,8 +98,6 @@ impl Kernel {
             | Op::SelectAndScatterAdd(_)
             | Op::Linalg(_)
             | Op::Factor(_)
-            | Op::Gather(_)
-            | Op::Scatter(_)
             | Op::Sort(_)
             | Op::TopK(_)
             | Op::Cumulative(_)
@@ -235,6 +237,25 @@ impl Plan {
                 }
                 program.run(operands, &step.avals, pool)?
             }
+            Kernel::Move(m) => {
+                let (first, rest) = step.operands.split_first().ok_or_else(broken)?;
+                // What dies here, and is not read as another operand as well, is given up.
+                let own = match first {
+                    Place::Slot(s) if step.dead.contains(s) && !rest.contains(first) => {
+                        slots.get_mut(*s as usize).and_then(Option::take)
+                    }
+                    _ => None,
+                };
+                let mut others: SmallVec<[&Buffer; 4]> = SmallVec::new();
+                for p in rest {
+                    others.push(read(*p, slots, args, &self.constants)?);
+                }
+                let first = match own {
+                    Some(b) => Operand::Owned(b),
+                    None => Operand::Shared(read(*first, slots, args, &self.constants)?),
+                };
+                only(m.run(first, &others, step.avals.first().ok_or_else(broken)?, pool)?)
+            }
             kernel => {
                 let mut operands: SmallVec<[&Buffer; 4]> = SmallVec::new();
                 for p in &step.operands {
@@ -288,6 +309,10 @@ impl Kernel {
                 Some(y) => only(y),
                 None => by_reference(&Op::Reduce(p.clone()), x, avals)?,
             },
+            Kernel::Move(m) => {
+                let (first, rest) = x.split_first().ok_or_else(broken)?;
+                only(m.run(Operand::Shared(first), rest, out?, pool)?)
+            }
             Kernel::Control(op, programs) => control(op, programs, x, avals)?,
             Kernel::Reference(op) => by_reference(op, x, avals)?,
             Kernel::Tiled(program) => {

@@ -118,7 +118,7 @@ pub(super) enum Operand<'a> {
 }
 
 impl Operand<'_> {
-    fn buffer(&self) -> &Buffer {
+    pub(super) fn buffer(&self) -> &Buffer {
         match self {
             Operand::Shared(b) => b,
             Operand::Owned(b) => b,
@@ -424,16 +424,7 @@ impl Program {
             });
             (rest, at) = (others, end);
         }
-        let failed = std::sync::atomic::AtomicBool::new(false);
-        parallel::each(all, &|part| {
-            if self.work(inputs, part).is_none() {
-                failed.store(true, std::sync::atomic::Ordering::Relaxed);
-            }
-        });
-        if failed.into_inner() {
-            return Err(broken());
-        }
-        Ok(())
+        parallel::all(all, &|part| self.work(inputs, part)).ok_or_else(broken)
     }
 
     fn work(&self, inputs: &[Input<'_>], part: Section<'_>) -> Option<()> {

@@ -2,7 +2,11 @@
 
 use super::{index::Windows, run};
 use crate::{
-    array::{Aval, Buffer, Dims, Stored, buffer::try_vec, dtype::with_dtype},
+    array::{
+        Aval, Buffer, Dims, Stored,
+        buffer::{row_major, try_vec},
+        dtype::with_dtype,
+    },
     error::{Error, Result},
     interp::Buffers,
     trace::{
@@ -50,17 +54,17 @@ pub(super) fn scatter(p: &ScatterBy, x: &[Arc<Buffer>], results: &[Aval]) -> Res
     let windows = Windows::new(
         &numbers,
         &sizes,
-        first.shape(),
-        u.shape(),
+        (first.shape(), &row_major(first.shape())),
+        (u.shape(), &row_major(u.shape())),
         indices,
         p.mode,
         true,
     )?;
     let mut seen = vec![0u32; first.len()];
     let mut rounds: Vec<(Vec<usize>, Vec<usize>)> = vec![];
-    for (to, from) in windows.pairs() {
+    windows.each(|to, from| {
         let Some(count) = seen.get_mut(to) else {
-            continue;
+            return;
         };
         let round = *count as usize;
         *count += 1;
@@ -71,7 +75,7 @@ pub(super) fn scatter(p: &ScatterBy, x: &[Arc<Buffer>], results: &[Aval]) -> Res
             places.push(to);
             sources.push(from);
         }
-    }
+    });
     let mut arrays: Vec<Buffer> = arrays.iter().map(|x| (**x).clone()).collect();
     for (places, sources) in rounds {
         let program = elementwise_program(&p.update_jaxpr, places.len())?;

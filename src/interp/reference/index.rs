@@ -28,36 +28,36 @@ fn pick<T: Copy>(from: &[T], which: impl Iterator<Item = usize>) -> Vec<T> {
     which.filter_map(|i| from.get(i).copied()).collect()
 }
 
+/// A shape, and the steps of its axes in storage.
+type Layout<'a> = (&'a [usize], &'a [isize]);
+
 /// Where windows lie: in the operand (`None`: dropped), and in the array of windows.
-pub(super) struct Windows {
+pub(in crate::interp) struct Windows {
     /// The start of each window in the operand, and in the array of windows.
-    starts: Vec<(Option<isize>, isize)>,
-    /// The place of each element of a window, counted from those starts.
-    within: Vec<(isize, isize)>,
+    pub(in crate::interp) starts: Vec<(Option<isize>, isize)>,
+    /// The axes of a window: its size, and the step in the operand and in the array of windows.
+    pub(in crate::interp) axes: Vec<(usize, isize, isize)>,
 }
 
 impl Windows {
-    pub(super) fn new(
+    pub(in crate::interp) fn new(
         numbers: &GatherDimensionNumbers,
         sizes: &[usize],
-        operand: &[usize],
-        windows: &[usize],
+        (operand, steps): Layout<'_>,
+        (windows, out_steps): Layout<'_>,
         indices: &Buffer,
         mode: GatherScatterMode,
         scatter: bool,
     ) -> Result<Windows> {
-        let steps = row_major(operand);
-        let out_steps = row_major(windows);
         let shown = || (0..operand.len()).filter(|i| numbers.in_window(*i));
         let inner: Vec<usize> = pick(sizes, shown());
-        let from = places(&inner, &pick(&steps, shown()));
-        let to = places(
-            &inner,
-            &pick(&out_steps, numbers.offset_dims.iter().copied()),
-        );
+        let from = pick(steps, shown());
+        let to = pick(out_steps, numbers.offset_dims.iter().copied());
+        let axes = inner.into_iter().zip(from).zip(to);
+        let axes = axes.map(|((n, s), t)| (n, s, t)).collect();
         let batch = numbers.batch_dims(windows.len());
         let lead: Vec<usize> = pick(windows, batch.iter().copied());
-        let outer = places(&lead, &pick(&out_steps, batch.iter().copied()));
+        let outer = places(&lead, &pick(out_steps, batch.iter().copied()));
 
         let parts = numbers.start_index_map.len();
         let positions: Vec<i128> = with_dtype!(indices.dtype(), T => {
@@ -98,21 +98,29 @@ impl Windows {
             }
             starts.push((start, out));
         }
-        Ok(Windows {
-            starts,
-            within: from.into_iter().zip(to).collect(),
-        })
+        Ok(Windows { starts, axes })
     }
 
-    /// The place of each element in the operand, and in the array of windows; without those that are dropped.
-    pub(super) fn pairs(&self) -> impl Iterator<Item = (usize, usize)> {
-        self.starts.iter().flat_map(|(start, other)| {
-            let within = start.map(|start| (start, &self.within));
-            within.into_iter().flat_map(move |(start, within)| {
-                let each = within.iter();
-                each.map(move |(a, b)| ((start + a) as usize, (other + b) as usize))
-            })
-        })
+    /// The places of the elements of a window, counted from where it starts.
+    fn within(&self) -> Vec<(isize, isize)> {
+        let sizes: Vec<usize> = self.axes.iter().map(|a| a.0).collect();
+        let from: Vec<isize> = self.axes.iter().map(|a| a.1).collect();
+        let to: Vec<isize> = self.axes.iter().map(|a| a.2).collect();
+        places(&sizes, &from)
+            .into_iter()
+            .zip(places(&sizes, &to))
+            .collect()
+    }
+
+    /// Call `f` with the place of each element in the operand and in the array of windows, but for those that are dropped.
+    pub(super) fn each(&self, mut f: impl FnMut(usize, usize)) {
+        let within = self.within();
+        for (start, other) in &self.starts {
+            let Some(start) = start else { continue };
+            for (a, b) in &within {
+                f((start + a) as usize, (other + b) as usize);
+            }
+        }
     }
 }
 
@@ -127,23 +135,20 @@ pub(super) fn gather(p: &Gather, x: &Buffer, indices: &Buffer, out: &Aval) -> Re
     let windows = Windows::new(
         &p.dimension_numbers,
         &p.slice_sizes,
-        x.shape(),
-        &out.shape,
+        (x.shape(), x.strides()),
+        (&out.shape, &row_major(&out.shape)),
         indices,
         p.mode,
         false,
     )?;
     with_dtype!(out.dtype, T => {
-        let x = x.to_vec::<T>()?;
+        let storage = x.storage::<T>().unwrap_or_default();
         let mut v = y.to_vec::<T>()?;
-        for (start, to) in &windows.starts {
-            let Some(start) = start else { continue };
-            for (from, at) in &windows.within {
-                if let (Some(slot), Some(e)) = (v.get_mut((to + at) as usize), x.get((start + from) as usize)) {
-                    *slot = *e;
-                }
+        windows.each(|from, to| {
+            if let (Some(slot), Some(e)) = (v.get_mut(to), storage.get(x.offset().wrapping_add(from))) {
+                *slot = *e;
             }
-        }
+        });
         y = Buffer::from_data(out.clone(), T::data(v))?;
     });
     Ok(y)
@@ -161,8 +166,8 @@ pub(super) fn scatter(
     let windows = Windows::new(
         &numbers,
         &sizes,
-        x.shape(),
-        updates.shape(),
+        (x.shape(), &row_major(x.shape())),
+        (updates.shape(), &row_major(updates.shape())),
         indices,
         p.mode,
         true,
@@ -171,14 +176,11 @@ pub(super) fn scatter(
         let mut v = x.to_vec::<T>()?;
         let u = updates.to_vec::<T>()?;
         let combine = <T as Combine>::combiner(p.kind.combiner());
-        for (start, from) in &windows.starts {
-            let Some(start) = start else { continue };
-            for (at, within) in &windows.within {
-                if let (Some(slot), Some(e)) = (v.get_mut((start + at) as usize), u.get((from + within) as usize)) {
-                    *slot = combine(*slot, *e);
-                }
+        windows.each(|at, from| {
+            if let (Some(slot), Some(e)) = (v.get_mut(at), u.get(from)) {
+                *slot = combine(*slot, *e);
             }
-        }
+        });
         Buffer::from_data(out.clone(), T::data(v))
     })
 }

@@ -7,17 +7,17 @@ mod conv;
 pub(super) mod elementwise;
 mod factor;
 mod fft;
-mod index;
+pub(super) mod index;
 mod linalg;
 mod random;
 mod reduce;
 mod shape;
-mod slicing;
+pub(super) mod slicing;
 mod sort;
 pub mod special;
 mod stacking;
 mod triangular;
-mod window;
+pub(super) mod window;
 
 use super::Buffers;
 use crate::{

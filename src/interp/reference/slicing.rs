@@ -9,7 +9,7 @@ use crate::{
     error::{Error, Result},
     trace::op::{Binary, Concatenate, Pad, Slice, remaining},
 };
-use std::sync::Arc;
+use std::{borrow::Borrow, sync::Arc};
 
 /// A view without axes of size 1.
 pub(super) fn squeeze(x: &Buffer, dimensions: &[usize]) -> Result<Buffer> {
@@ -50,12 +50,16 @@ fn window(
 }
 
 /// Start indices, moved so that a window of these sizes fits.
-fn starts(x: &Buffer, sizes: &[usize], indices: &[Arc<Buffer>]) -> Result<Dims> {
+pub(in crate::interp) fn starts(
+    shape: &[usize],
+    sizes: &[usize],
+    indices: &[impl Borrow<Buffer>],
+) -> Result<Dims> {
     indices
         .iter()
-        .zip(x.shape())
+        .zip(shape)
         .zip(sizes)
-        .map(|((i, n), size)| match i.item() {
+        .map(|((i, n), size)| match i.borrow().item() {
             Some(Scalar::Int(i)) => Ok(i.clamp(0, n.saturating_sub(*size) as i128) as usize),
             _ => Err(Error::internal("a start index is no integer")),
         })
@@ -64,7 +68,12 @@ fn starts(x: &Buffer, sizes: &[usize], indices: &[Arc<Buffer>]) -> Result<Dims> 
 
 /// A view.
 pub(super) fn dynamic_slice(x: &Buffer, indices: &[Arc<Buffer>], out: &Aval) -> Result<Buffer> {
-    window(x, &starts(x, &out.shape, indices)?, &out.shape, |_| 1)
+    window(
+        x,
+        &starts(x.shape(), &out.shape, indices)?,
+        &out.shape,
+        |_| 1,
+    )
 }
 
 pub(super) fn dynamic_update_slice(
@@ -73,7 +82,7 @@ pub(super) fn dynamic_update_slice(
     indices: &[Arc<Buffer>],
     out: &Aval,
 ) -> Result<Buffer> {
-    let at = starts(x, update.shape(), indices)?;
+    let at = starts(x.shape(), update.shape(), indices)?;
     let data = with_dtype!(x.dtype(), T => {
         let mut y = x.to_vec::<T>()?;
         place(&mut y, &out.shape, &update.to_vec::<T>()?, update.shape(), |i, k| {

@@ -10,7 +10,7 @@ use half::{bf16, f16};
 use num_complex::Complex;
 
 /// How two elements of a type combine.
-pub(super) trait Combine: Stored {
+pub(in crate::interp) trait Combine: Stored {
     /// The function of a binary primitive, as the elementwise ones define it: integers wrap, NaN wins over every number.
     /// With `None`, and with a primitive that the type rules refuse, the second element replaces the first.
     fn combiner(op: Option<Binary>) -> fn(Self, Self) -> Self;

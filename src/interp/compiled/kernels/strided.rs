@@ -23,6 +23,95 @@ pub(in crate::interp::compiled) fn merged(shape: &[usize], strides: &[isize]) ->
     axes
 }
 
+/// Axes of two views at once: sizes with both strides, the fastest last.
+pub(in crate::interp::compiled) type Pairs = SmallVec<[(usize, isize, isize); 4]>;
+
+/// The same with neighbours merged where both strides allow it, and without those of size 1.
+pub(in crate::interp::compiled) fn merged_pairs(
+    axes: impl IntoIterator<Item = (usize, isize, isize)>,
+) -> Pairs {
+    let mut merged = Pairs::new();
+    for (n, s, t) in axes {
+        if n == 1 {
+            continue;
+        }
+        match merged.last_mut() {
+            Some((m, p, q)) if *p == s * n as isize && *q == t * n as isize => {
+                *m *= n;
+                (*p, *q) = (s, t);
+            }
+            _ => merged.push((n, s, t)),
+        }
+    }
+    merged
+}
+
+/// Call `f` for each run along the last axis: its length, where it begins on both sides, and both steps.
+pub(in crate::interp::compiled) fn runs(
+    axes: &[(usize, isize, isize)],
+    from: isize,
+    to: isize,
+    f: &mut dyn FnMut(usize, [isize; 2], [isize; 2]),
+) {
+    match axes {
+        [] => f(1, [from, to], [1, 1]),
+        [(n, s, t)] => f(*n, [from, to], [*s, *t]),
+        [(n, s, t), inner @ ..] => {
+            for i in 0..*n as isize {
+                runs(inner, from + i * s, to + i * t, f);
+            }
+        }
+    }
+}
+
+/// Where a run of `n` elements lies in a slice of this length; `None` where it reaches outside.
+fn span(n: usize, from: isize, step: isize, len: usize) -> Option<usize> {
+    let last = from.checked_add(step.checked_mul(n as isize - 1)?)?;
+    let (first, last) = (usize::try_from(from).ok()?, usize::try_from(last).ok()?);
+    (first.max(last) < len).then_some(first)
+}
+
+/// Combine a run of `n` elements into another: `z = f(z, x)`. Each is a slice, where the run begins, and its step. `None` where one
+/// reaches outside.
+#[inline(always)]
+pub(in crate::interp::compiled) fn combine<T: Copy>(
+    n: usize,
+    (x, from, step): (&[T], isize, isize),
+    (z, to, stride): (&mut [T], isize, isize),
+    f: impl Fn(T, T) -> T,
+) -> Option<()> {
+    if n == 0 {
+        return Some(());
+    }
+    let (a, b) = (span(n, from, step, x.len())?, span(n, to, stride, z.len())?);
+    if step == 1 && stride == 1 {
+        let (x, z) = (x.get(a..a + n)?, z.get_mut(b..b + n)?);
+        z.iter_mut().zip(x).for_each(|(z, x)| *z = f(*z, *x));
+        return Some(());
+    }
+    let (mut a, mut b) = (a, b);
+    for _ in 0..n {
+        let slot = z.get_mut(b)?;
+        *slot = f(*slot, *x.get(a)?);
+        (a, b) = (a.wrapping_add_signed(step), b.wrapping_add_signed(stride));
+    }
+    Some(())
+}
+
+/// Copy a run of `n` elements to another.
+pub(in crate::interp::compiled) fn transfer<T: Copy>(
+    n: usize,
+    (x, from, step): (&[T], isize, isize),
+    (z, to, stride): (&mut [T], isize, isize),
+) -> Option<()> {
+    if n > 0 && step == 1 && stride == 1 {
+        let (a, b) = (span(n, from, 1, x.len())?, span(n, to, 1, z.len())?);
+        z.get_mut(b..b + n)?.copy_from_slice(x.get(a..a + n)?);
+        return Some(());
+    }
+    combine(n, (x, from, step), (z, to, stride), |_, x| x)
+}
+
 /// Elements `start..` in row-major order of a view on `storage`, as many as `z` holds. Positions outside of the storage are
 /// left as they are.
 pub(in crate::interp::compiled) fn read<T: Copy>(
