@@ -70,9 +70,10 @@ impl Contract {
         }
     }
 
-    /// How many products each element of the result is the sum of, for a left operand of this type.
-    pub(super) fn terms(&self, x: Option<&Aval>) -> usize {
-        let size = |i: &usize| x.and_then(|x| x.shape.get(*i)).copied().unwrap_or(1);
+    /// How many products each element of the result is the sum of.
+    pub(super) fn terms(&self) -> usize {
+        let [x, _] = &self.shapes;
+        let size = |i: &usize| x.get(*i).copied().unwrap_or(1);
         self.params.lhs_contract.iter().map(size).product()
     }
 

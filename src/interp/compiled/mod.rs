@@ -43,11 +43,22 @@ impl Executable {
         })
     }
 
+    /// About how long it takes in one thread.
+    fn nanoseconds(&self) -> f64 {
+        self.plan.nanoseconds
+    }
+
     /// Run it.
     pub(crate) fn run(&self, args: &[Arc<Buffer>]) -> Result<Vec<Arc<Buffer>>> {
         let machines = || self.machines.lock().unwrap_or_else(PoisonError::into_inner);
         let mut machine = machines().pop().unwrap_or_default();
-        let results = self.plan.run(&mut machine, args);
+        /// From how many nanoseconds on it is worth having all threads ready.
+        const LONG: f64 = 300_000.0;
+        let results = if self.plan.nanoseconds > LONG {
+            parallel::together(|| self.plan.run(&mut machine, args))
+        } else {
+            self.plan.run(&mut machine, args)
+        };
         machines().push(machine);
         results
     }

@@ -3,6 +3,57 @@
 use super::kernels::threads;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+/// Run a program with the pool entered once for all of it: while it runs the other threads look for work instead of sleeping, since to
+/// wake one takes as long as many a step. One program at a time has this; others, and programs within programs, share out their work
+/// as they go.
+pub(super) fn together<R: Send>(program: impl FnOnce() -> R + Send) -> R {
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+    /// Sets it when the program ends, by a panic too.
+    struct Ends<'a>(&'a AtomicBool, bool);
+    impl Drop for Ends<'_> {
+        fn drop(&mut self) {
+            self.0.store(self.1, Ordering::Release);
+        }
+    }
+    let alone = threads() == 1 || rayon::current_thread_index().is_some();
+    if alone || TAKEN.swap(true, Ordering::Acquire) {
+        return program();
+    }
+    let _free = Ends(&TAKEN, false);
+    let done = AtomicBool::new(false);
+    let run = || {
+        let _ends = Ends(&done, true);
+        program()
+    };
+    rayon::join(run, || help(threads() - 1, &done)).0
+}
+
+/// So many threads take what work there is until all is done.
+fn help(threads: usize, done: &AtomicBool) {
+    /// How often a thread looks in vain before it lets others have the processor.
+    const PATIENCE: usize = 2_000;
+    let one = || {
+        let mut idle = 0;
+        while !done.load(Ordering::Acquire) {
+            match rayon::yield_now() {
+                Some(rayon::Yield::Executed) => idle = 0,
+                _ if idle < PATIENCE => {
+                    idle += 1;
+                    std::hint::spin_loop();
+                }
+                _ => std::thread::yield_now(),
+            }
+        }
+    };
+    match threads {
+        0 => {}
+        1 => one(),
+        n => {
+            rayon::join(one, || help(n - 1, done));
+        }
+    }
+}
+
 /// Run `f` on `items` at once, in up to as many threads as the program may use.
 pub(super) fn each<T: Send>(mut items: Vec<T>, f: &(dyn Fn(T) + Sync)) {
     if items.len() > 1 {

@@ -30,6 +30,8 @@ pub(super) struct Plan {
     pub slots: usize,
     pub steps: Vec<Step>,
     pub results: Vec<Outcome>,
+    /// About how long it takes in one thread.
+    pub nanoseconds: f64,
 }
 
 /// A result of the program.
@@ -313,6 +315,7 @@ impl Planner {
             }
         }
         Ok(Plan {
+            nanoseconds: steps.iter().map(Step::nanoseconds).sum(),
             arguments: self.arguments.len(),
             constants: self.constants,
             slots: slots as usize,

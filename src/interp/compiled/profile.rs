@@ -144,10 +144,7 @@ fn functions(program: &Program) -> String {
 fn flops(kernel: &Kernel, operands: &[Arc<Aval>], out: Option<&Aval>) -> usize {
     let size = |a: Option<&Aval>| a.map_or(0, Aval::size);
     match kernel {
-        Kernel::Contract(p) => {
-            let terms = p.terms(operands.first().map(|a| &**a));
-            size(out).saturating_mul(terms).saturating_mul(2)
-        }
+        Kernel::Contract(p) => size(out).saturating_mul(p.terms()).saturating_mul(2),
         Kernel::Tiled(program) => size(out).saturating_mul(program.instructions.len()),
         Kernel::Reduce(_) => size(operands.first().map(|a| &**a)),
         _ => 0,

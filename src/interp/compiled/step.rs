@@ -119,6 +119,29 @@ impl Kernel {
     }
 }
 
+impl Step {
+    /// About how long it takes in one thread.
+    pub(super) fn nanoseconds(&self) -> f64 {
+        let n = self.avals.first().map_or(0, |a| a.size());
+        match &self.kernel {
+            Kernel::Transpose(_) | Kernel::Broadcast(_) => 0.0,
+            Kernel::Tiled(p) => p.space(n) as f64 * p.nanoseconds,
+            Kernel::Contract(p) => n as f64 * p.terms() as f64 * 0.01,
+            Kernel::Control(op, programs) => {
+                let times = match op {
+                    Op::Scan(p) => p.length as f64,
+                    Op::While(_) => 100.0,
+                    _ => 1.0,
+                };
+                times * programs.iter().map(Executable::nanoseconds).sum::<f64>()
+            }
+            Kernel::Reshape | Kernel::Reduce(_) | Kernel::Move(_) | Kernel::Reference(_) => {
+                n as f64
+            }
+        }
+    }
+}
+
 /// One step of a plan.
 pub(super) struct Step {
     pub kernel: Kernel,

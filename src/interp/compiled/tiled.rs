@@ -305,6 +305,14 @@ impl Program {
         }
     }
 
+    /// How many elements the space has, if the first output has so many.
+    pub(super) fn space(&self, first: usize) -> usize {
+        match self.outputs.first() {
+            Some(Extent::Row) => first * self.width,
+            _ => first,
+        }
+    }
+
     /// How many elements a tile has: whole rows, at least one.
     fn tile(&self) -> usize {
         (TILE / self.width).max(1) * self.width
@@ -317,11 +325,7 @@ impl Program {
         avals: &[Arc<Aval>],
         pool: &mut Pool,
     ) -> Result<SmallVec<[Buffer; 1]>> {
-        let n = match self.outputs.first() {
-            Some(Extent::Row) => avals.first().map(|a| a.size() * self.width),
-            _ => avals.first().map(|a| a.size()),
-        };
-        let n = n.ok_or_else(broken)?;
+        let n = self.space(avals.first().ok_or_else(broken)?.size());
         let mut operands = operands;
         let mut in_place: SmallVec<[Option<(usize, DType)>; 4]> =
             SmallVec::from_elem(None, operands.len());
