@@ -18,7 +18,7 @@ use crate::{
 };
 use num_complex::Complex;
 use std::{cell::Cell, ops::Range, sync::Mutex};
-use tile::{Kernels, Tile};
+use tile::{Kernels, SQUARE, Tile, Turn};
 
 /// A matrix in a slice: where it begins, and the steps from row to row and from column to column.
 #[derive(Clone, Copy)]
@@ -311,7 +311,13 @@ impl<T: Packed> Job<'_, T> {
                 offset: self.y.at(self.depth.start, from),
                 ..self.y
             };
-            copy(y, [self.depth.len(), n], packed, self.kernel.columns);
+            copy(
+                y,
+                [self.depth.len(), n],
+                packed,
+                self.kernel.columns,
+                self.kernel.turn,
+            );
         };
         if threads > 1 && panels.len() > 1 && size * panels.len() > 1 << 15 {
             parallel::in_parts(panels, threads, &fill);
@@ -412,7 +418,13 @@ impl<T: Packed> Job<'_, T> {
                     offset: self.x.at(from, depth.start),
                     ..self.x.turned()
                 };
-                copy(x, [k, height.min(rows.end - from)], left, height);
+                copy(
+                    x,
+                    [k, height.min(rows.end - from)],
+                    left,
+                    height,
+                    self.kernel.turn,
+                );
             }
             &*left
         });
@@ -458,43 +470,50 @@ impl<T: Packed> Job<'_, T> {
 }
 
 /// Copy `rows` × `columns` elements to where rows begin `step` apart; the rest of each row becomes zeros.
-fn copy<T: Stored>(from: Matrix<'_, T>, [rows, columns]: [usize; 2], to: &mut [T], step: usize) {
+fn copy<T: Stored>(
+    from: Matrix<'_, T>,
+    [rows, columns]: [usize; 2],
+    to: &mut [T],
+    step: usize,
+    turn: Option<Turn<T>>,
+) {
+    let columns = columns.min(step);
+    for to in to.chunks_mut(step).take(rows) {
+        to.iter_mut().skip(columns).for_each(|to| *to = T::ZERO);
+    }
     if from.columns == 1 {
         for (i, to) in to.chunks_exact_mut(step).enumerate().take(rows) {
             let row = from
                 .storage
                 .get(from.at(i, 0)..)
                 .and_then(|row| row.get(..columns));
-            let (head, tail) = to.split_at_mut(columns.min(step));
-            if let Some(row) = row {
-                head.copy_from_slice(row);
+            if let (Some(to), Some(row)) = (to.get_mut(..columns), row) {
+                to.copy_from_slice(row);
             }
-            tail.fill(T::ZERO);
         }
         return;
     }
-    // Along the rows of the source, which run down here: a few lines of the cache at a time.
-    const LINES: usize = 16;
-    for (block, to) in to
-        .chunks_mut(step * LINES)
-        .enumerate()
-        .take(rows.div_ceil(LINES))
-    {
-        let first = block * LINES;
-        let count = LINES.min(rows - first);
-        for j in 0..columns {
-            let column = to.iter_mut().skip(j).step_by(step);
-            let source = from.storage.get(from.at(first, j)..).unwrap_or_default();
-            if from.rows == 1 {
-                column.zip(source).take(count).for_each(|(to, x)| *to = *x);
-            } else {
-                for (i, to) in column.enumerate().take(count) {
-                    *to = from.get(first + i, j).unwrap_or_default();
-                }
+    // Along the rows of the source, which run down here: a square at a time where there is a kernel for it.
+    let turn = turn.filter(|_| {
+        from.rows == 1 && from.columns > 0 && from.holds(rows, columns) && rows * step <= to.len()
+    });
+    let square = |n: usize| n / SQUARE * SQUARE;
+    let (high, wide) = turn.map_or((0, 0), |_| (square(rows), square(columns)));
+    if let Some(turn) = turn {
+        for i in (0..high).step_by(SQUARE) {
+            for j in (0..wide).step_by(SQUARE) {
+                let target = to.as_mut_ptr().wrapping_add(i * step + j);
+                // SAFETY: the corners of the source lie in its storage, and `rows` whole rows in the target; squares are whole.
+                // The kernel is that of a level that was found.
+                unsafe { turn(from.from(i, j), from.columns as usize, target, step) };
             }
         }
-        for to in to.chunks_mut(step) {
-            to.iter_mut().skip(columns).for_each(|to| *to = T::ZERO);
+    }
+    for i in 0..rows {
+        let done = if i < high { wide } else { 0 };
+        let row = to.get_mut(i * step..).unwrap_or_default();
+        for (j, to) in row.iter_mut().enumerate().take(columns).skip(done) {
+            *to = from.get(i, j).unwrap_or_default();
         }
     }
 }

@@ -19,8 +19,20 @@ pub(super) struct Tile<T> {
     pub accumulate: bool,
 }
 
+/// The side of the squares that are turned at once.
+pub(super) const SQUARE: usize = 8;
+
+/// Turns a square: its lines, which begin so many elements apart, become the columns of a square whose lines begin so many apart.
+///
+/// # Safety
+///
+/// The CPU has the features of the level that the kernel was asked for; the square may be read where it is, and written where it goes.
+pub(super) type Turn<T> = unsafe fn(*const T, usize, *mut T, usize);
+
 /// The kernel for a level of CPU features: the largest tile, and what computes one.
 pub(super) struct Kernel<T> {
+    /// What turns squares, if it is faster than plain loops.
+    pub turn: Option<Turn<T>>,
     pub rows: usize,
     pub columns: usize,
     /// Computes a tile, which is no larger than that.
@@ -198,10 +210,62 @@ vectors! {
     __m512d of f64 x 8: _mm512_setzero_pd _mm512_set1_pd _mm512_loadu_pd _mm512_storeu_pd _mm512_add_pd _mm512_fmadd_pd;
 }
 
+/// # Safety
+///
+/// As [`Turn`].
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+unsafe fn turn(x: *const f32, x_step: usize, z: *mut f32, z_step: usize) {
+    // SAFETY: the caller says that eight elements of each of eight lines may be read and written.
+    unsafe {
+        let line = |i: usize| _mm256_loadu_ps(x.wrapping_add(i * x_step));
+        let lines: [__m256; SQUARE] = std::array::from_fn(line);
+        let [a, b, c, d, e, f, g, h] = lines;
+        // Pairs of elements, then fours, then the halves of registers change places.
+        let low = |a, b| _mm256_unpacklo_ps(a, b);
+        let high = |a, b| _mm256_unpackhi_ps(a, b);
+        let two = [
+            low(a, b),
+            high(a, b),
+            low(c, d),
+            high(c, d),
+            low(e, f),
+            high(e, f),
+            low(g, h),
+            high(g, h),
+        ];
+        let [a, b, c, d, e, f, g, h] = two;
+        let first = |a, b| _mm256_shuffle_ps::<0x44>(a, b);
+        let second = |a, b| _mm256_shuffle_ps::<0xee>(a, b);
+        let four = [
+            first(a, c),
+            second(a, c),
+            first(b, d),
+            second(b, d),
+            first(e, g),
+            second(e, g),
+            first(f, h),
+            second(f, h),
+        ];
+        for i in 0..SQUARE / 2 {
+            let (above, below) = (four[i], four[i + SQUARE / 2]);
+            _mm256_storeu_ps(
+                z.wrapping_add(i * z_step),
+                _mm256_permute2f128_ps::<0x20>(above, below),
+            );
+            let row = i + SQUARE / 2;
+            _mm256_storeu_ps(
+                z.wrapping_add(row * z_step),
+                _mm256_permute2f128_ps::<0x31>(above, below),
+            );
+        }
+    }
+}
+
 /// Sizes of tiles: as many sums as registers allow beside a row of `b` and an element of `a`, and enough of them that additions
 /// do not wait for each other.
 macro_rules! kernels {
-    ($($T:ident: $plain:literal, $avx2:ident, $avx512:ident;)*) => {$(
+    ($($T:ident: $plain:literal, $avx2:ident, $avx512:ident, $turn:expr;)*) => {$(
         impl Kernels for $T {
             fn kernel(level: Level) -> Kernel<$T> {
                 /// # Safety
@@ -230,18 +294,18 @@ macro_rules! kernels {
                         unsafe { tile::<$avx512, 8, 2>(t) }
                     }
                     match level {
-                        Level::Avx512 => return Kernel { rows: 8, columns: 2 * <$avx512 as Vector>::LANES, run: avx512 },
-                        Level::Avx2 => return Kernel { rows: 6, columns: 2 * <$avx2 as Vector>::LANES, run: avx2 },
+                        Level::Avx512 => return Kernel { turn: $turn, rows: 8, columns: 2 * <$avx512 as Vector>::LANES, run: avx512 },
+                        Level::Avx2 => return Kernel { turn: $turn, rows: 6, columns: 2 * <$avx2 as Vector>::LANES, run: avx2 },
                         Level::Base => {}
                     }
                 }
                 let _ = level;
-                Kernel { rows: 4, columns: 2 * $plain, run: base }
+                Kernel { turn: None, rows: 4, columns: 2 * $plain, run: base }
             }
         }
     )*};
 }
 kernels! {
-    f32: 4, __m256, __m512;
-    f64: 2, __m256d, __m512d;
+    f32: 4, __m256, __m512, Some(turn);
+    f64: 2, __m256d, __m512d, None;
 }
