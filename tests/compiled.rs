@@ -763,3 +763,63 @@ fn elements_are_moved() {
         }
     }
 }
+
+#[test]
+fn products_under_programs() {
+    type Axes<'a> = ([&'a [usize]; 2], [&'a [usize]; 2]);
+    let mut r = Rng(31);
+    for case in 0..90u64 {
+        let m = *r.choose(&[32, 33, 64, 100, 391]).unwrap();
+        let n = *r.choose(&[16, 17, 40, 96]).unwrap();
+        let k = *r.choose(&[4, 5, 33, 400]).unwrap();
+        let (b, h) = (1 + r.below(3), 2 + r.below(2));
+        let dtype = *r.choose(&[DType::F32, DType::F32, DType::F64]).unwrap();
+        let forms: [(Vec<usize>, Vec<usize>, Axes); 6] = [
+            (vec![m, k], vec![k, n], ([&[1], &[0]], [&[], &[]])),
+            (vec![m, k], vec![n, k], ([&[1], &[1]], [&[], &[]])),
+            (vec![k, m], vec![k, n], ([&[0], &[0]], [&[], &[]])),
+            (vec![b, m, k], vec![b, n, k], ([&[2], &[2]], [&[0], &[0]])),
+            (
+                vec![b, h, m, k],
+                vec![h, k, n],
+                ([&[1, 3], &[0, 1]], [&[], &[]]),
+            ),
+            (vec![b, m, k], vec![h, n, k], ([&[2], &[2]], [&[], &[]])),
+        ];
+        let (left, right, (sum, batch)) = r.choose(&forms).unwrap().clone();
+        let dot = move |x: &Array, y: &Array| {
+            let d = DotGeneral::new((sum[0], sum[1]), (batch[0], batch[1]));
+            x.dot_general(y, d)
+        };
+        let number = |r: &mut Rng, shape: &[usize]| {
+            (viewed(r, shape, DType::I32).astype(dtype) / 64).astype(dtype)
+        };
+        let args: Vec<Array> = [&left, &right, &left, &right]
+            .iter()
+            .map(|s| number(&mut r, s))
+            .collect();
+        let shape: Vec<usize> = dot(&args[0], &args[1]).shape().to_vec();
+        let lead = shape.len() - 1;
+        let tolerance = if dtype == DType::F32 { 1e-4 } else { 1e-11 };
+        let what = format!("case {case}: {dtype}{left:?} · {right:?}");
+        agree(&what, tolerance, &args, |x| {
+            let mut r = Rng(case);
+            let (y, z) = (dot(&x[0], &x[1]), dot(&x[2], &x[3]));
+            let scale = |y: &Array| y * (1.0 / k as f64);
+            match r.below(4) {
+                // One product, two of a sum, a sum that is read twice, one that others read, too.
+                0 => over_rows(&mut r, &shape, lead, dtype, &[scale(&y)]),
+                1 => over_rows(&mut r, &shape, lead, dtype, &[scale(&(y + z))]),
+                2 => {
+                    let s = y + z;
+                    vec![scale(&s).sin(), scale(&(&s * 2 + &s))]
+                }
+                _ => {
+                    let mut all = over_rows(&mut r, &shape, lead, dtype, &[scale(&y), scale(&z)]);
+                    all.push(z);
+                    all
+                }
+            }
+        });
+    }
+}

@@ -19,13 +19,13 @@ use crate::{
 };
 use num_complex::Complex;
 use smallvec::{SmallVec, smallvec};
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 /// One operand: what a stack of matrices is read from.
 #[derive(Clone, Copy)]
-struct View<'a, T> {
-    storage: &'a [T],
-    offset: usize,
+pub(super) struct View<'a, T> {
+    pub storage: &'a [T],
+    pub offset: usize,
 }
 
 fn broken() -> Error {
@@ -33,11 +33,11 @@ fn broken() -> Error {
 }
 
 /// A contraction whose axes have been sorted out, for operands of certain strides.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Contraction {
-    batch: Pairs,
-    own: [Axes; 2],
-    sum: Pairs,
+    pub batch: Pairs,
+    pub own: [Axes; 2],
+    pub sum: Pairs,
     /// The one matrix product that it is, if it is one.
     single: Option<Single>,
 }
@@ -77,6 +77,41 @@ impl Contract {
         self.params.lhs_contract.iter().map(size).product()
     }
 
+    /// The sizes of the stack, and of the matrices in it: rows, columns, products.
+    pub(super) fn sizes(&self) -> (usize, [usize; 3]) {
+        let Contraction {
+            batch, own, sum, ..
+        } = &self.dense;
+        let count = |a: &Axes| a.iter().map(|(n, _)| *n).product::<usize>();
+        let pairs = |a: &Pairs| a.iter().map(|(n, _, _)| *n).product::<usize>();
+        let [x, y] = own;
+        (pairs(batch), [count(x), count(y), pairs(sum)])
+    }
+
+    /// The sizes of the matrix products that it consists of, for operands in row-major order.
+    pub(super) fn inner_sizes(&self) -> [usize; 3] {
+        let Contraction { own, sum, .. } = &self.dense;
+        let last = |a: &Axes| a.last().map_or(1, |(n, _)| *n);
+        let [x, y] = own;
+        [last(x), last(y), sum.last().map_or(1, |s| s.0)]
+    }
+
+    /// The plan for operands in row-major order, if these are.
+    fn dense(&self, x: &Buffer, y: &Buffer) -> Option<&Contraction> {
+        let [s, t] = &self.shapes;
+        let dense = x.is_contiguous() && y.is_contiguous();
+        (dense && x.shape() == &s[..] && y.shape() == &t[..]).then_some(&self.dense)
+    }
+
+    /// The axes sorted out for these operands.
+    pub(super) fn planned(&self, x: &Buffer, y: &Buffer) -> Cow<'_, Contraction> {
+        if let Some(dense) = self.dense(x, y) {
+            return Cow::Borrowed(dense);
+        }
+        let (x, y) = ((x.shape(), x.strides()), (y.shape(), y.strides()));
+        Cow::Owned(Contraction::new(&self.params, x, y))
+    }
+
     /// Run it.
     pub(super) fn run(
         &self,
@@ -85,11 +120,7 @@ impl Contract {
         out: &Arc<Aval>,
         pool: &mut Pool,
     ) -> Result<Buffer> {
-        let [s, t] = &self.shapes;
-        let dense =
-            x.is_contiguous() && y.is_contiguous() && x.shape() == &s[..] && y.shape() == &t[..];
-        let plan = dense.then_some(&self.dense);
-        dot_general(&self.params, plan, x, y, out, pool)
+        dot_general(&self.params, self.dense(x, y), x, y, out, pool)
     }
 }
 

@@ -6,6 +6,8 @@
 //! into that one.
 
 use super::{
+    blocks::{self, Blocks, Term},
+    contract::Contract,
     kernels::reduce::{Fold, folds},
     plan::{Node, Planner, Value, broken},
     reduce::fold_of,
@@ -79,6 +81,11 @@ impl Space {
     fn is_rows(&self, shape: &[usize]) -> bool {
         let rows = self.lead.and_then(|n| self.shape.get(..n));
         rows.is_some_and(|rows| trimmed(shape) == trimmed(rows) && shape.len() <= self.shape.len())
+    }
+
+    /// The length of what must not be parted: a row, or one element where there are no reductions.
+    fn row(&self) -> usize {
+        if self.lead.is_some() { self.width() } else { 1 }
     }
 
     fn width(&self) -> usize {
@@ -281,19 +288,37 @@ impl Planner {
     /// All nodes as steps, in order.
     pub(super) fn drafts(&self, uses: &[u32]) -> Result<Vec<Draft>> {
         let groups = self.group(uses);
-        let mut drafts = Vec::with_capacity(groups.len());
+        let mut maker: Vec<usize> = vec![usize::MAX; self.avals.len()];
+        for (n, node) in self.nodes.iter().enumerate() {
+            for r in &node.results {
+                if let Some(m) = maker.get_mut(*r as usize) {
+                    *m = n;
+                }
+            }
+        }
+        let mut chains = Vec::with_capacity(groups.len());
+        let mut multiplied: FxHashSet<usize> = FxHashSet::default();
         for group in &groups {
             let nodes = || group.nodes.iter().filter_map(|n| self.nodes.get(*n));
-            match &group.space {
+            chains.push(match &group.space {
                 Some(space) if nodes().any(|n| self.elementwise(n).is_some()) => {
                     let nodes: Vec<&Node> = nodes().collect();
-                    drafts.extend(self.chain(space, &nodes, uses)?);
+                    let mut chain = Chain::of(self, space, nodes, uses)?;
+                    chain.find_products(space, uses, &maker)?;
+                    multiplied.extend(chain.products.values().map(|p| p.node));
+                    Some(chain)
                 }
-                _ => {
-                    for node in nodes() {
-                        drafts.push(self.alone(node)?);
-                    }
-                }
+                _ => None,
+            });
+        }
+        let mut drafts = Vec::with_capacity(groups.len());
+        for (group, chain) in groups.iter().zip(chains) {
+            if let Some(chain) = chain {
+                drafts.extend(chain.drafts()?);
+                continue;
+            }
+            for n in group.nodes.iter().filter(|n| !multiplied.contains(n)) {
+                drafts.push(self.alone(self.nodes.get(*n).ok_or_else(broken)?)?);
             }
         }
         Ok(drafts)
@@ -312,33 +337,23 @@ impl Planner {
             at: node.at,
         })
     }
+}
 
-    /// A group as a program over tiles, with the views of its results that others read.
-    fn chain(&self, space: &Space, nodes: &[&Node], uses: &[u32]) -> Result<Vec<Draft>> {
-        let first = nodes.first().ok_or_else(broken)?;
-        let mut chain = Chain::of(self, space, nodes, uses)?;
-        for (i, node) in nodes.iter().enumerate() {
-            chain.append(i, node)?;
-        }
-        let mut drafts = vec![Draft {
-            kernel: Kernel::Tiled(chain.program.into()),
-            operands: chain.operands.iter().map(|(v, _)| *v).collect(),
-            results: chain.results,
-            at: first.at,
-        }];
-        for (node, role) in nodes.iter().zip(&chain.roles) {
-            if role.is_view() && node.results.iter().any(|r| chain.outside.contains(r)) {
-                drafts.push(self.alone(node)?);
-            }
-        }
-        Ok(drafts)
-    }
+/// A product that a program reads.
+struct Factor {
+    node: usize,
+    contract: Contract,
+    operands: [Value; 2],
 }
 
 /// A program while it is put together.
 struct Chain<'a> {
     planner: &'a Planner,
+    nodes: Vec<&'a Node>,
     roles: Vec<Role>,
+    /// Products that only this program reads, by value; and the length of their rows.
+    products: FxHashMap<u32, Factor>,
+    columns: usize,
     /// How often the group itself reads a value.
     reads: FxHashMap<u32, u32>,
     /// Where an alias, or any other value, is made; and the last node that reads it there.
@@ -354,12 +369,14 @@ struct Chain<'a> {
 }
 
 impl<'a> Chain<'a> {
-    fn of(planner: &'a Planner, space: &Space, nodes: &[&Node], uses: &[u32]) -> Result<Self> {
+    fn of(planner: &'a Planner, space: &Space, nodes: Vec<&'a Node>, uses: &[u32]) -> Result<Self> {
         let own: FxHashSet<u32> = nodes.iter().flat_map(|n| &n.results).copied().collect();
         let inside = |v: Value| matches!(v, Value::Made(r) if own.contains(&r));
         let mut chain = Chain {
             planner,
             roles: Vec::with_capacity(nodes.len()),
+            products: FxHashMap::default(),
+            columns: 0,
             reads: FxHashMap::default(),
             root: FxHashMap::default(),
             last: FxHashMap::default(),
@@ -376,6 +393,7 @@ impl<'a> Chain<'a> {
             results: SmallVec::new(),
             made: FxHashMap::default(),
             free: vec![],
+            nodes: vec![],
         };
         for (i, node) in nodes.iter().enumerate() {
             let role = planner.role(node, space, &inside).ok_or_else(broken)?;
@@ -404,7 +422,100 @@ impl<'a> Chain<'a> {
                 chain.outside.insert(*r);
             }
         }
+        chain.nodes = nodes;
         Ok(chain)
+    }
+
+    /// Find the products that may be computed by blocks of rows as this program runs: those of its shape that it alone reads.
+    fn find_products(&mut self, space: &Space, uses: &[u32], maker: &[usize]) -> Result<()> {
+        let planner = self.planner;
+        for (node, role) in self.nodes.iter().zip(&self.roles) {
+            if !matches!(role, Role::Map(Extent::Full) | Role::Fold(_)) {
+                continue;
+            }
+            for v in &node.operands {
+                let Value::Made(r) = v else { continue };
+                let known = self.products.contains_key(r);
+                if known || uses.get(*r as usize) != self.reads.get(r) {
+                    continue;
+                }
+                let Some(n) = maker.get(*r as usize).copied() else {
+                    continue;
+                };
+                let Some(made) = planner.nodes.get(n) else {
+                    continue;
+                };
+                let (Op::DotGeneral(p), [x, y]) = (&made.op, &made.operands[..]) else {
+                    continue;
+                };
+                let (a, b, out) = (planner.aval(*x)?, planner.aval(*y)?, planner.aval(*v)?);
+                let contract = Contract::new(p, &a.shape, &b.shape);
+                let Some(columns) = blocks::columns(&contract, a, b, out) else {
+                    continue;
+                };
+                let fits = out.shape == space.shape
+                    && columns % space.row() == 0
+                    && (self.products.is_empty() || self.columns == columns);
+                if fits {
+                    self.columns = columns;
+                    let factor = Factor {
+                        node: n,
+                        contract,
+                        operands: [*x, *y],
+                    };
+                    self.products.insert(*r, factor);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The program as a step, with the views of its results that others read.
+    fn drafts(mut self) -> Result<Vec<Draft>> {
+        for i in 0..self.nodes.len() {
+            self.append(i)?;
+        }
+        let first = self.nodes.first().ok_or_else(broken)?;
+        let (mut operands, mut products) = (SmallVec::<[Value; 4]>::new(), vec![]);
+        for (i, (v, _)) in self.operands.iter().enumerate() {
+            match v {
+                Value::Made(r) if self.products.contains_key(r) => products.push((i as u16, *r)),
+                v => operands.push(*v),
+            }
+        }
+        let kernel = if products.is_empty() {
+            Kernel::Tiled(self.program.into())
+        } else {
+            let mut terms = Vec::with_capacity(products.len());
+            for (input, r) in products {
+                let factor = self.products.remove(&r).ok_or_else(broken)?;
+                let dtype = self.planner.aval(Value::Made(r))?.dtype;
+                let place = factor.operands.map(|v| {
+                    operands.iter().position(|o| *o == v).unwrap_or_else(|| {
+                        operands.push(v);
+                        operands.len() - 1
+                    })
+                });
+                let term = Term {
+                    contract: factor.contract,
+                    operands: place,
+                };
+                terms.push((input, dtype, term));
+            }
+            Kernel::Blocks(Blocks::new(self.program, self.columns, terms).into())
+        };
+        let mut drafts = vec![Draft {
+            kernel,
+            operands,
+            results: self.results,
+            at: first.at,
+        }];
+        for (node, role) in self.nodes.iter().zip(&self.roles) {
+            if role.is_view() && node.results.iter().any(|r| self.outside.contains(r)) {
+                drafts.push(self.planner.alone(node)?);
+            }
+        }
+        Ok(drafts)
     }
 
     /// Where a node reads an operand, at the extent at which it does.
@@ -436,7 +547,8 @@ impl<'a> Chain<'a> {
         }
     }
 
-    fn append(&mut self, i: usize, node: &Node) -> Result<()> {
+    fn append(&mut self, i: usize) -> Result<()> {
+        let node = *self.nodes.get(i).ok_or_else(broken)?;
         let result = *node.results.first().ok_or_else(broken)?;
         let role = *self.roles.get(i).ok_or_else(broken)?;
         let (from, to) = match role {

@@ -6,6 +6,7 @@
 //! and a contraction is as few matrix products as strides allow ([`contract`]). What has no kernel here is computed as the
 //! reference interpreter does.
 
+mod blocks;
 mod contract;
 mod group;
 #[allow(unsafe_code, reason = "each block gives its reason")]

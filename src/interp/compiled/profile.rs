@@ -4,6 +4,7 @@
 //! viewer does not mind that the array is not closed, so that nothing has to be done when the process ends.
 
 use super::{
+    contract::Contract,
     kernels::{elementwise::Function, reduce::Fold},
     moves::Move,
     step::{Kernel, Step},
@@ -107,6 +108,10 @@ impl Profile {
 fn name(kernel: &Kernel) -> String {
     match kernel {
         Kernel::Tiled(program) => functions(program),
+        Kernel::Blocks(b) => {
+            let products = b.contracts().map(|_| "dot_general ").collect::<String>();
+            products + &functions(&b.program)
+        }
         Kernel::Transpose(_) => "transpose".into(),
         Kernel::Broadcast(_) => "broadcast_in_dim".into(),
         Kernel::Reshape => "reshape".into(),
@@ -145,6 +150,11 @@ fn flops(kernel: &Kernel, operands: &[Arc<Aval>], out: Option<&Aval>) -> usize {
     let size = |a: Option<&Aval>| a.map_or(0, Aval::size);
     match kernel {
         Kernel::Contract(p) => size(out).saturating_mul(p.terms()).saturating_mul(2),
+        Kernel::Blocks(b) => {
+            let terms: usize = b.contracts().map(Contract::terms).sum();
+            let each = terms.saturating_mul(2) + b.program.instructions.len();
+            b.program.space(size(out)).saturating_mul(each)
+        }
         Kernel::Tiled(program) => size(out).saturating_mul(program.instructions.len()),
         Kernel::Reduce(_) => size(operands.first().map(|a| &**a)),
         _ => 0,

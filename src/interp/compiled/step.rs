@@ -2,6 +2,7 @@
 
 use super::{
     Executable,
+    blocks::Blocks,
     contract::{Contract, dot_general},
     moves::Move,
     plan::{Place, Plan},
@@ -23,6 +24,8 @@ use std::{panic::Location, sync::Arc, time::Instant};
 /// How a step is computed.
 pub(super) enum Kernel {
     Tiled(Box<Program>),
+    /// The same with matrix products computed on the way.
+    Blocks(Box<Blocks>),
     Transpose(Arc<Transpose>),
     Broadcast(Arc<BroadcastInDim>),
     Reshape,
@@ -126,6 +129,9 @@ impl Step {
         match &self.kernel {
             Kernel::Transpose(_) | Kernel::Broadcast(_) => 0.0,
             Kernel::Tiled(p) => p.space(n) as f64 * p.nanoseconds,
+            Kernel::Blocks(b) => {
+                b.program.space(n) as f64 * (b.program.nanoseconds + b.nanoseconds())
+            }
             Kernel::Contract(p) => n as f64 * p.terms() as f64 * 0.01,
             Kernel::Control(op, programs) => {
                 let times = match op {
@@ -260,6 +266,34 @@ impl Plan {
                 }
                 program.run(operands, &step.avals, pool)?
             }
+            Kernel::Blocks(blocks) => {
+                // As above, but for what the products read.
+                let mut operands: SmallVec<[Operand<'_>; 4]> = SmallVec::new();
+                let mut taken: SmallVec<[Option<Buffer>; 4]> = SmallVec::new();
+                for (i, p) in step.operands.iter().take(blocks.own()).enumerate() {
+                    taken.push(match p {
+                        Place::Slot(s) if step.dead.contains(s) && !blocks.multiplies(i) => {
+                            slots.get_mut(*s as usize).and_then(Option::take)
+                        }
+                        _ => None,
+                    });
+                }
+                let mut all: SmallVec<[Option<&Buffer>; 8]> = SmallVec::new();
+                let mut own = taken.into_iter();
+                for (i, p) in step.operands.iter().enumerate() {
+                    let given = own.next().flatten();
+                    let shared = match given {
+                        Some(_) => None,
+                        None => Some(read(*p, slots, args, &self.constants)?),
+                    };
+                    all.push(shared);
+                    if i < blocks.own() {
+                        operands.extend(given.map(Operand::Owned));
+                        operands.extend(shared.map(Operand::Shared));
+                    }
+                }
+                blocks.run(operands, &all, &step.avals, pool)?
+            }
             Kernel::Move(m) => {
                 let (first, rest) = step.operands.split_first().ok_or_else(broken)?;
                 // What dies here, and is not read as another operand as well, is given up.
@@ -341,6 +375,12 @@ impl Kernel {
             Kernel::Tiled(program) => {
                 let operands = x.iter().map(|b| Operand::Shared(b)).collect();
                 program.run(operands, avals, pool)?
+            }
+            Kernel::Blocks(blocks) => {
+                let operands = x.iter().take(blocks.own());
+                let operands = operands.map(|b| Operand::Shared(b)).collect();
+                let all: SmallVec<[Option<&Buffer>; 8]> = x.iter().map(|b| Some(*b)).collect();
+                blocks.run(operands, &all, avals, pool)?
             }
         })
     }

@@ -27,7 +27,11 @@ impl Pool {
 
     /// Give a buffer up; its storage is kept if nobody else holds it.
     pub(super) fn give(&mut self, buffer: Buffer) {
-        let mut data = buffer.into_data();
+        self.put(buffer.into_data());
+    }
+
+    /// The same for bare storage.
+    pub(super) fn put(&mut self, mut data: Arc<Data>) {
         if Arc::get_mut(&mut data).is_some() && !data.is_empty() {
             let key = (data.dtype(), data.len());
             self.0.entry(key).or_default().push(data);

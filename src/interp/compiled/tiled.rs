@@ -21,7 +21,7 @@ use crate::{
     trace::op::{Binary, Op, Unary},
 };
 use smallvec::SmallVec;
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 /// Where an instruction reads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -126,6 +126,18 @@ impl Operand<'_> {
     }
 }
 
+/// Operands that do not lie in memory: some rows of each are computed, and used while the caches have them.
+pub(super) trait Producer: Sync {
+    /// The inputs of the program that are these operands, and their element types.
+    fn inputs(&self) -> &[(u16, DType)];
+    /// The length of their rows, which are no parts of a row of the program; and how many rows are computed at once.
+    fn block(&self) -> [usize; 2];
+    /// About how long all of it takes.
+    fn nanoseconds(&self) -> f64;
+    /// What computes blocks in one thread: the rows, and where they go, an array for each operand. `None` where it cannot.
+    fn start(&self) -> Box<dyn FnMut(Range<usize>, &mut [Data]) -> Option<()> + '_>;
+}
+
 /// How an operand is read.
 enum Input<'a> {
     Whole(&'a Buffer),
@@ -134,6 +146,8 @@ enum Input<'a> {
     Strided(&'a Buffer, Axes),
     /// Copied into a tile first: its storage is that of a result.
     InPlace(usize, DType),
+    /// What a producer has computed, by number.
+    Block(usize),
 }
 
 fn broken() -> Error {
@@ -154,6 +168,9 @@ struct Worker<'i, 'o> {
     loaded: SmallVec<[u16; 4]>,
     registers: SmallVec<[Option<Data>; 8]>,
     part: Section<'o>,
+    /// What a producer has computed, from this element on.
+    blocks: SmallVec<[Data; 2]>,
+    block: usize,
     at: usize,
     n: usize,
 }
@@ -199,6 +216,11 @@ impl Operands for Reader<'_, '_, '_> {
                         let from = b.offset() + from;
                         Some(Lane::Each(b.storage::<T>()?.get(from..from + n)?))
                     }
+                    Input::Block(k) => {
+                        let from = w.at - w.block;
+                        let block = T::slice(w.blocks.get(*k)?)?;
+                        Some(Lane::Each(block.get(from..from + w.n)?))
+                    }
                     Input::Every(b) => Some(Lane::Every(*b.storage::<T>()?.get(b.offset())?)),
                     Input::Strided(..) | Input::InPlace(..) => tile(*w.loaded.get(i)?, extent),
                 }
@@ -211,7 +233,7 @@ impl Worker<'_, '_> {
     /// Copy the operands that cannot be read in place.
     fn load(&mut self) -> Option<()> {
         for (i, input) in self.inputs.iter().enumerate() {
-            if matches!(input, Input::Whole(_) | Input::Every(_)) {
+            if matches!(input, Input::Whole(_) | Input::Every(_) | Input::Block(_)) {
                 continue;
             }
             let r = usize::from(*self.loaded.get(i)?);
@@ -227,7 +249,7 @@ impl Worker<'_, '_> {
                     let z = self.part.outputs.get(*k)?.as_ref()?;
                     T::vec_mut(&mut tile)?.get_mut(..n)?.copy_from_slice(T::part(z, from, n)?);
                 }),
-                Input::Whole(_) | Input::Every(_) => {}
+                Input::Whole(_) | Input::Every(_) | Input::Block(_) => {}
             }
             *self.registers.get_mut(r)? = Some(tile);
         }
@@ -325,6 +347,23 @@ impl Program {
         avals: &[Arc<Aval>],
         pool: &mut Pool,
     ) -> Result<SmallVec<[Buffer; 1]>> {
+        self.run_with(operands, None, avals, pool)
+    }
+
+    /// The same with some of its operands computed on the way; those that are given are the others, in order.
+    pub(super) fn run_with(
+        &self,
+        operands: SmallVec<[Operand<'_>; 4]>,
+        producer: Option<&dyn Producer>,
+        avals: &[Arc<Aval>],
+        pool: &mut Pool,
+    ) -> Result<SmallVec<[Buffer; 1]>> {
+        let made = producer.map(Producer::inputs).unwrap_or_default();
+        let extents: SmallVec<[Extent; 4]> = (0u16..)
+            .zip(&self.inputs)
+            .filter(|(i, _)| !made.iter().any(|(m, _)| m == i))
+            .map(|(_, extent)| *extent)
+            .collect();
         let n = self.space(avals.first().ok_or_else(broken)?.size());
         let mut operands = operands;
         let mut in_place: SmallVec<[Option<(usize, DType)>; 4]> =
@@ -332,8 +371,7 @@ impl Program {
         let mut storage: SmallVec<[Arc<Data>; 2]> = SmallVec::new();
         for (k, aval) in avals.iter().enumerate() {
             let mut given = None;
-            let extents = self.inputs.iter();
-            for ((operand, place), extent) in operands.iter_mut().zip(&mut in_place).zip(extents) {
+            for ((operand, place), extent) in operands.iter_mut().zip(&mut in_place).zip(&extents) {
                 let fits = |b: &Buffer| b.dtype() == aval.dtype && b.len() == aval.size();
                 if place.is_none()
                     && self.outputs.get(k) == Some(extent)
@@ -358,10 +396,10 @@ impl Program {
                 None => pool.take_for(aval)?,
             });
         }
-        let inputs: SmallVec<[Input<'_>; 4]> = operands
+        let mut inputs: SmallVec<[Input<'_>; 4]> = operands
             .iter()
             .zip(&in_place)
-            .zip(&self.inputs)
+            .zip(&extents)
             .map(|((o, place), extent)| {
                 let b = o.buffer();
                 let (_, len) = self.span(*extent, 0, n);
@@ -376,12 +414,18 @@ impl Program {
                 }
             })
             .collect();
+        for (k, (i, _)) in made.iter().enumerate() {
+            if usize::from(*i) > inputs.len() {
+                return Err(broken());
+            }
+            inputs.insert(usize::from(*i), Input::Block(k));
+        }
         if n > 0 {
             let mut outputs: SmallVec<[SliceMut<'_>; 2]> = SmallVec::new();
             for data in &mut storage {
                 outputs.push(SliceMut::of(Arc::get_mut(data).ok_or_else(broken)?));
             }
-            self.fill(n, &inputs, outputs)?;
+            self.fill(n, &inputs, outputs, producer)?;
         }
         drop(inputs);
         for o in operands {
@@ -401,17 +445,17 @@ impl Program {
         n: usize,
         inputs: &[Input<'_>],
         outputs: SmallVec<[SliceMut<'_>; 2]>,
+        producer: Option<&dyn Producer>,
     ) -> Result<()> {
-        let parts = parallel::parts(n as f64 * self.nanoseconds);
-        if parts == 1 {
-            let part = Section {
-                start: 0,
-                end: n,
-                outputs: outputs.into_iter().map(Some).collect(),
-            };
-            return self.work(inputs, part).ok_or_else(broken);
-        }
-        let size = n.div_ceil(parts).next_multiple_of(self.tile());
+        let before = producer.map_or(0.0, Producer::nanoseconds);
+        let parts = parallel::parts(n as f64 * self.nanoseconds + before);
+        // Parts are whole tiles, or whole rows of what is produced.
+        let unit = producer.map_or(self.tile(), |p| p.block()[0]);
+        let size = if parts == 1 {
+            n
+        } else {
+            n.div_ceil(parts).next_multiple_of(unit.max(1))
+        };
         let (mut rest, mut at, mut all) = (outputs, 0, vec![]);
         while at < n {
             let end = (at + size).min(n);
@@ -428,11 +472,15 @@ impl Program {
             });
             (rest, at) = (others, end);
         }
-        parallel::all(all, &|part| self.work(inputs, part)).ok_or_else(broken)
+        parallel::all(all, &|part| self.work(inputs, part, producer)).ok_or_else(broken)
     }
 
-    fn work(&self, inputs: &[Input<'_>], part: Section<'_>) -> Option<()> {
-        let level = Level::get();
+    fn work(
+        &self,
+        inputs: &[Input<'_>],
+        part: Section<'_>,
+        producer: Option<&dyn Producer>,
+    ) -> Option<()> {
         let tile = self.tile();
         let mut registers: SmallVec<[Option<Data>; 8]> = self
             .registers
@@ -445,10 +493,9 @@ impl Program {
             match input {
                 Input::Strided(b, _) => registers.push(Some(register(b.dtype(), tile)?)),
                 Input::InPlace(_, dtype) => registers.push(Some(register(*dtype, tile)?)),
-                Input::Whole(_) | Input::Every(_) => {}
+                Input::Whole(_) | Input::Every(_) | Input::Block(_) => {}
             }
         }
-        let copies = registers.len() > self.registers.len();
         let (start, end) = (part.start, part.end);
         let mut worker = Worker {
             program: self,
@@ -456,24 +503,55 @@ impl Program {
             loaded,
             registers,
             part,
+            blocks: SmallVec::new(),
+            block: 0,
             at: start,
             n: 0,
         };
-        while worker.at < end {
-            worker.n = tile.min(end - worker.at);
-            if copies {
-                worker.load()?;
+        match producer {
+            None => worker.run(end)?,
+            Some(producer) => {
+                let [columns, rows] = producer.block();
+                for (_, dtype) in producer.inputs() {
+                    worker.blocks.push(register(*dtype, rows * columns)?);
+                }
+                let mut produce = producer.start();
+                while worker.at < end {
+                    let from = worker.at / columns;
+                    let to = (from + rows).min(end / columns);
+                    produce(from..to, &mut worker.blocks)?;
+                    worker.block = worker.at;
+                    worker.run(to * columns)?;
+                }
+                std::mem::take(&mut worker.blocks)
+                    .into_iter()
+                    .for_each(give_register);
             }
-            for i in &self.instructions {
-                worker.step(level, i)?;
-            }
-            worker.at += worker.n;
         }
         worker
             .registers
             .into_iter()
             .flatten()
             .for_each(give_register);
+        Some(())
+    }
+}
+
+impl Worker<'_, '_> {
+    /// Run the program on all elements before this one.
+    fn run(&mut self, end: usize) -> Option<()> {
+        let (level, tile) = (Level::get(), self.program.tile());
+        let copies = self.registers.len() > self.program.registers.len();
+        while self.at < end {
+            self.n = tile.min(end - self.at);
+            if copies {
+                self.load()?;
+            }
+            for i in &self.program.instructions {
+                self.step(level, i)?;
+            }
+            self.at += self.n;
+        }
         Some(())
     }
 }

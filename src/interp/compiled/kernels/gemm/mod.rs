@@ -78,15 +78,78 @@ pub(in crate::interp::compiled) trait Gemm: Multiply {
     ) -> Result<()>;
 }
 
+/// How many elements a right operand of `k` rows and `n` columns takes when it is [packed](pack).
+pub(in crate::interp::compiled) fn packed_len<T: Kernels>(k: usize, n: usize) -> usize {
+    n.next_multiple_of(T::kernel(Level::get()).columns) * k
+}
+
+/// Pack a right operand of `k` rows and `n` columns, for any number of [products](times_packed).
+pub(in crate::interp::compiled) fn pack<T: Packed>(
+    y: Matrix<'_, T>,
+    [k, n]: [usize; 2],
+    packed: &mut [T],
+    threads: usize,
+) -> Result<()> {
+    if !y.holds(k, n) || packed.len() < packed_len::<T>(k, n) {
+        return Err(outside());
+    }
+    Job::of([0, n, k], y, y, nowhere(), false).pack(packed, threads);
+    Ok(())
+}
+
+/// The rows of `z`, which begin `step` apart, become those of `x · y`, or have them added, in this thread. `y` is packed.
+pub(in crate::interp::compiled) fn times_packed<T: Packed>(
+    [m, n, k]: [usize; 3],
+    x: Matrix<'_, T>,
+    packed: &[T],
+    z: &mut [T],
+    step: usize,
+    accumulate: bool,
+) -> Result<()> {
+    let room = m > 0 && step >= n && z.len() >= (m - 1) * step + n;
+    if !room || !x.holds(m, k) || packed.len() < packed_len::<T>(k, n) {
+        return Err(outside());
+    }
+    let target = Target {
+        start: z.as_mut_ptr(),
+        rows: step as isize,
+        columns: 1,
+    };
+    let job = Job::of([m, n, k], x, x, target, accumulate);
+    let panels = job.panels();
+    let pack_rows = pays_to_pack(x, panels);
+    job.part(packed, 0..m, 0..panels, pack_rows)
+}
+
+fn outside() -> Error {
+    Error::internal("a matrix product reaches outside of its operands")
+}
+
+/// With few panels packing a column of `x` costs more than reading it where it is.
+fn pays_to_pack<T>(x: Matrix<'_, T>, panels: usize) -> bool {
+    x.columns != 1 && !(x.rows == 1 && panels <= 2)
+}
+
+/// Where nothing is written.
+fn nowhere<T>() -> Target<T> {
+    Target {
+        start: std::ptr::null_mut(),
+        rows: 0,
+        columns: 0,
+    }
+}
+
 /// Numbers with kernels of their own, and memory of each thread to pack them in.
-trait Packed: Multiply + Kernels + Send + Sync {
+pub(in crate::interp::compiled) trait Packed:
+    Multiply + Kernels + Send + Sync
+{
     /// Run `f` with memory of so many elements, of any value.
     fn with_scratch<R>(of: Side, n: usize, f: impl FnOnce(&mut [Self]) -> R) -> Result<R>;
 }
 
 /// Which operand is packed: each has memory of its own.
 #[derive(Clone, Copy)]
-enum Side {
+pub(in crate::interp::compiled) enum Side {
     Left,
     Right,
 }
@@ -186,9 +249,7 @@ fn real<T: Packed>(
         return Ok(());
     }
     if step < n || z.len() < (m - 1) * step + n || (k > 0 && !(x.holds(m, k) && y.holds(k, n))) {
-        return Err(Error::internal(
-            "a matrix product reaches outside of its operands",
-        ));
+        return Err(outside());
     }
     if k == 0 {
         if !accumulate {
@@ -256,8 +317,7 @@ fn blocks<T: Packed>(
     let in_place = y.columns == 1 && m <= IN_PLACE * kernel().rows;
     let flops = m as f64 * n as f64 * k as f64;
     let threads = if flops > 2e6 { threads.max(1) } else { 1 };
-    // With few panels packing a column of `x` costs more than reading it where it is.
-    let pack_rows = x.columns != 1 && !(x.rows == 1 && panels <= 2);
+    let pack_rows = pays_to_pack(x, panels);
     T::with_scratch(
         Side::Right,
         depth.min(k) * columns,
@@ -284,7 +344,28 @@ fn blocks<T: Packed>(
     )?
 }
 
-impl<T: Packed> Job<'_, T> {
+impl<'a, T: Packed> Job<'a, T> {
+    /// All of a product, with `y` packed.
+    fn of(
+        [m, n, k]: [usize; 3],
+        x: Matrix<'a, T>,
+        y: Matrix<'a, T>,
+        z: Target<T>,
+        accumulate: bool,
+    ) -> Self {
+        Job {
+            kernel: T::kernel(Level::get()),
+            x,
+            y,
+            z,
+            m,
+            columns: 0..n,
+            depth: 0..k,
+            in_place: false,
+            accumulate,
+        }
+    }
+
     fn panels(&self) -> usize {
         self.columns.len().div_ceil(self.kernel.columns)
     }
@@ -533,9 +614,7 @@ where
     Complex<R>: Stored,
 {
     if k > 0 && !(x.holds(m, k) && y.holds(k, n)) {
-        return Err(Error::internal(
-            "a matrix product reaches outside of its operands",
-        ));
+        return Err(outside());
     }
     type Part<R> = fn(Complex<R>) -> R;
     let parts = |z: Matrix<'_, Complex<R>>, [m, n]: [usize; 2], part: Part<R>| -> Result<Vec<R>> {

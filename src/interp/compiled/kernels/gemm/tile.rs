@@ -3,7 +3,7 @@
 use crate::interp::compiled::kernels::Level;
 
 /// One tile: `a` is `rows` × `k`, `b` is `k` rows of vectors, `z` is `rows` × `columns`. Steps count elements.
-pub(super) struct Tile<T> {
+pub(in crate::interp::compiled) struct Tile<T> {
     pub k: usize,
     pub rows: usize,
     pub columns: usize,
@@ -30,7 +30,7 @@ pub(super) const SQUARE: usize = 8;
 pub(super) type Turn<T> = unsafe fn(*const T, usize, *mut T, usize);
 
 /// The kernel for a level of CPU features: the largest tile, and what computes one.
-pub(super) struct Kernel<T> {
+pub(in crate::interp::compiled) struct Kernel<T> {
     /// What turns squares, if it is faster than plain loops.
     pub turn: Option<Turn<T>>,
     pub rows: usize,
@@ -119,7 +119,7 @@ unsafe fn tile<V: Vector, const ROWS: usize, const VECTORS: usize>(t: &Tile<V::T
 struct Plain<T, const N: usize>([T; N]);
 
 /// Types that kernels multiply.
-pub(super) trait Kernels: Sized {
+pub(in crate::interp::compiled) trait Kernels: Sized {
     /// The kernel for a level.
     fn kernel(level: Level) -> Kernel<Self>;
 }
