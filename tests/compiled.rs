@@ -823,3 +823,43 @@ fn products_under_programs() {
         });
     }
 }
+
+#[test]
+fn gradients_of_activations_between_products() {
+    type Activation = fn(&Array) -> Array;
+    let activations: [(&str, Activation); 6] = [
+        ("gelu_exact", nn::gelu_exact),
+        ("gelu", nn::gelu),
+        ("silu", nn::silu),
+        ("tanh", Array::tanh),
+        ("softmax", |x| nn::softmax(x, -1)),
+        ("standardize", |x| nn::standardize(x, -1, 1e-5)),
+    ];
+    let mut r = Rng(37);
+    let mut number = |shape: &[usize]| {
+        let n: usize = shape.iter().product();
+        Array::new(
+            shape,
+            (0..n)
+                .map(|_| r.uniform() as f32 - 0.5)
+                .collect::<Vec<f32>>(),
+        )
+    };
+    // Large enough that it matters what is kept.
+    let args = vec![
+        number(&[260, 40]),
+        number(&[40, 256]),
+        number(&[256]),
+        number(&[256, 24]),
+    ];
+    for (name, activation) in activations {
+        agree(name, 1e-4, &args, |x| {
+            let loss = |x: &Vec<Array>| {
+                let h = activation(&(x[0].matmul(&x[1]) + &x[2]));
+                // Read again, so that the backward pass has two products to add.
+                (h.matmul(&x[3]).square().mean(()) + (&h * 0.1).matmul(&x[3]).sin().mean(())) * 10
+            };
+            grad(loss)(x).unwrap()
+        });
+    }
+}

@@ -38,23 +38,24 @@ pub(super) struct Draft {
 
 /// What a tiled program runs over.
 #[derive(Clone, PartialEq)]
-struct Space {
-    shape: Dims,
+pub(super) struct Space {
+    pub shape: Dims,
     /// How many axes number the rows, where there are reductions.
     lead: Option<usize>,
 }
 
 /// Nodes that become one step.
 #[derive(Default)]
-struct Group {
+pub(super) struct Group {
     /// `None` if it is one node that no tiled program runs, or if it has been merged into another.
-    space: Option<Space>,
-    nodes: Vec<usize>,
+    pub space: Option<Space>,
+    /// In an order in which they can be run.
+    pub nodes: Vec<usize>,
 }
 
 /// What a node is in a tiled program.
 #[derive(Clone, Copy, PartialEq)]
-enum Role {
+pub(super) enum Role {
     Map(Extent),
     Fold(Fold),
     /// A value of each row at the full extent.
@@ -116,7 +117,12 @@ fn reduction(planner: &Planner, node: &Node) -> Option<(Space, Fold)> {
 
 impl Planner {
     /// What a node would be in a program over this space; `inside` tells what the program itself makes.
-    fn role(&self, node: &Node, space: &Space, inside: &dyn Fn(Value) -> bool) -> Option<Role> {
+    pub(super) fn role(
+        &self,
+        node: &Node,
+        space: &Space,
+        inside: &dyn Fn(Value) -> bool,
+    ) -> Option<Role> {
         if let Some(shape) = self.elementwise(node) {
             let full = *shape == space.shape;
             let extent = if full { Extent::Full } else { Extent::Row };
@@ -286,8 +292,13 @@ impl Planner {
     }
 
     /// All nodes as steps, in order.
-    pub(super) fn drafts(&self, uses: &[u32]) -> Result<Vec<Draft>> {
-        let groups = self.group(uses);
+    pub(super) fn drafts(&mut self, mut uses: Vec<u32>) -> Result<Vec<Draft>> {
+        let mut groups = self.group(&uses);
+        self.recompute(&mut groups, &mut uses);
+        self.as_drafts(&groups, &uses)
+    }
+
+    fn as_drafts(&self, groups: &[Group], uses: &[u32]) -> Result<Vec<Draft>> {
         let mut maker: Vec<usize> = vec![usize::MAX; self.avals.len()];
         for (n, node) in self.nodes.iter().enumerate() {
             for r in &node.results {
@@ -298,7 +309,7 @@ impl Planner {
         }
         let mut chains = Vec::with_capacity(groups.len());
         let mut multiplied: FxHashSet<usize> = FxHashSet::default();
-        for group in &groups {
+        for group in groups {
             let nodes = || group.nodes.iter().filter_map(|n| self.nodes.get(*n));
             chains.push(match &group.space {
                 Some(space) if nodes().any(|n| self.elementwise(n).is_some()) => {

@@ -15,6 +15,7 @@ mod moves;
 mod parallel;
 mod plan;
 mod profile;
+mod recompute;
 mod reduce;
 mod step;
 mod storage;

@@ -51,6 +51,7 @@ pub(super) enum Value {
 }
 
 /// An equation, with what it reads resolved to values.
+#[derive(Clone)]
 pub(super) struct Node {
     pub op: Op,
     pub operands: SmallVec<[Value; 3]>,
@@ -228,7 +229,7 @@ impl Plan {
             .collect();
         let outs = planner.append(j, &inputs)?;
         let uses = planner.prune(&outs);
-        let drafts = planner.drafts(&uses)?;
+        let drafts = planner.drafts(uses)?;
         planner.place(drafts, &outs, j)
     }
 }
