@@ -863,3 +863,29 @@ fn gradients_of_activations_between_products() {
         });
     }
 }
+
+#[test]
+fn weights_are_packed_once_and_never_mistaken() {
+    let product = jit(|x: &Array, w: &Array| x.matmul(w).tanh() * 2);
+    let mut r = Rng(41);
+    let mut number = |shape: &[usize]| {
+        let n: usize = shape.iter().product();
+        Array::new(
+            shape,
+            (0..n).map(|_| r.uniform() - 0.5).collect::<Vec<f64>>(),
+        )
+    };
+    for _ in 0..20 {
+        let w = number(&[70, 80]);
+        // The same weights a few times, and a view of them; then others, often at the same address.
+        for _ in 0..3 {
+            let x = number(&[48, 70]);
+            for w in [w.clone(), w.reshape([80, 70]).transpose([1, 0])] {
+                let given = product(&x, &w).unwrap().to_f64_vec().unwrap();
+                let expected = (x.matmul(&w).tanh() * 2).to_f64_vec().unwrap();
+                let far = |(a, b): (&f64, &f64)| (a - b).abs() > 1e-5;
+                assert!(!given.iter().zip(&expected).any(far));
+            }
+        }
+    }
+}

@@ -5,6 +5,7 @@
 
 use super::{
     contract::{Contract, Contraction, View},
+    kept::{self, Packed as Kept},
     kernels::{
         elementwise::Function,
         gemm::{Matrix, Packed, pack, packed_len, times_packed},
@@ -30,6 +31,8 @@ fn broken() -> Error {
 pub(super) struct Term {
     pub contract: Contract,
     pub operands: [usize; 2],
+    /// Is the right operand one that the program is given? Then it may be the same the next time.
+    pub given: bool,
 }
 
 /// An input of the program that is a sum of products.
@@ -196,8 +199,8 @@ impl Blocks {
                 let (stack, [m, ..]) = t.contract.sizes();
                 ready.rows = stack * m;
                 terms.push(match p.dtype {
-                    DType::F32 => Rows::F32(ByRows::new(&t.contract, x, y, pool)?),
-                    _ => Rows::F64(ByRows::new(&t.contract, x, y, pool)?),
+                    DType::F32 => Rows::F32(ByRows::new(t, x, y, pool)?),
+                    _ => Rows::F64(ByRows::new(t, x, y, pool)?),
                 });
             }
             ready.terms.push(terms);
@@ -264,7 +267,8 @@ fn parted<A: Copy>(axes: &[A], one: A) -> (&[A], A) {
 }
 
 impl<'a, T: Packed + Stored> ByRows<'a, T> {
-    fn new(contract: &'a Contract, x: &'a Buffer, y: &'a Buffer, pool: &mut Pool) -> Result<Self> {
+    fn new(term: &'a Term, x: &'a Buffer, y: &'a Buffer, pool: &mut Pool) -> Result<Self> {
+        let contract = &term.contract;
         let (stack, [_, columns, _]) = contract.sizes();
         let view = |b: &'a Buffer| {
             let storage = b.storage::<T>().ok_or_else(broken)?;
@@ -281,9 +285,20 @@ impl<'a, T: Packed + Stored> ByRows<'a, T> {
             packed: None,
         };
         if stack == 1 {
+            let found = match term.given {
+                true => kept::find(y, rows.layout()),
+                false => Kept::New,
+            };
+            if let Kept::Ready(data) = found {
+                rows.packed = Some(data);
+                return Ok(rows);
+            }
             let mut data = pool.take(x.dtype(), rows.packed_len())?;
             let memory = Arc::get_mut(&mut data).and_then(T::vec_mut);
             rows.pack(0, memory.ok_or_else(broken)?, threads())?;
+            if let Kept::Again(key) = found {
+                kept::keep(key, &data);
+            }
             rows.packed = Some(data);
         }
         Ok(rows)
@@ -296,6 +311,14 @@ impl<'a, T: Packed + Stored> ByRows<'a, T> {
         let (sums, _) = parted(&self.plan.sum, (1, 1, 1));
         let sums: usize = sums.iter().map(|s| s.0).product();
         (0..count(columns)).flat_map(move |j| (0..sums).map(move |l| (j, l)))
+    }
+
+    /// How the right operand is read.
+    fn layout(&self) -> impl Iterator<Item = isize> {
+        let own = self.plan.own[1].iter().map(|(n, s)| (*n, *s));
+        let sum = self.plan.sum.iter().map(|(n, _, t)| (*n, *t));
+        let pair = |(n, s): (usize, isize)| [n as isize, s];
+        own.chain([(0, 0)]).chain(sum).flat_map(pair)
     }
 
     /// The inner sizes: columns and products.

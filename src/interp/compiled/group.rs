@@ -510,6 +510,7 @@ impl<'a> Chain<'a> {
                 let term = Term {
                     contract: factor.contract,
                     operands: place,
+                    given: !matches!(factor.operands[1], Value::Made(_)),
                 };
                 terms.push((input, dtype, term));
             }

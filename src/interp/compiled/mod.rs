@@ -9,6 +9,7 @@
 mod blocks;
 mod contract;
 mod group;
+mod kept;
 #[allow(unsafe_code, reason = "each block gives its reason")]
 mod kernels;
 mod moves;
