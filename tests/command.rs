@@ -247,6 +247,7 @@ fn scripts_read_json() {
         "grad",
         "check",
         "inspect",
+        "profile",
         "calibrate",
         "completions",
     ] {
@@ -256,6 +257,40 @@ fn scripts_read_json() {
             "{command}: {help}"
         );
     }
+}
+
+#[test]
+fn a_trace_is_a_table() {
+    let f = Folder::new("profile");
+    let step = |name: &str, ts: f64, dur: f64| {
+        format!(
+            "{{\"name\":\"{name}\",\"ph\":\"X\",\"pid\":1,\"tid\":0,\"ts\":{ts},\"dur\":{dur},\"args\":{{\"types\":\"f32[2] -> f32[2]\",\"flops\":4000000,\"bytes\":2000000,\"at\":\"src/x.rs:1\"}}}},\n"
+        )
+    };
+    let trace = format!(
+        "[\n{}{}{}",
+        step("exp", 1.0, 500.0),
+        step("dot_general", 600.0, 2000.0),
+        step("exp", 3000.0, 500.0)
+    );
+    let trace = f.file("trace.json", &trace);
+    let rows = text(&quaxide(&["profile", &trace, "--json"]).stdout);
+    let expected = "{\"operation\":\"dot_general\",\"calls\":1,\"ms\":2.0000,\"gflops\":2.000,\"gbytes\":1.000}\n\
+                    {\"operation\":\"exp\",\"calls\":2,\"ms\":1.0000,\"gflops\":8.000,\"gbytes\":4.000}\n";
+    assert_eq!(rows, expected);
+    let table = text(&quaxide(&["profile", &trace, "--types", "--after", "2"]).stdout);
+    assert!(
+        table.contains("exp  f32[2] -> f32[2]") && !table.contains("dot_general"),
+        "{table}"
+    );
+    let odd = f.file("odd.json", "[\n{\"name\":\"exp\"}\n");
+    let done = quaxide(&["profile", &odd]);
+    assert_eq!(done.status.code(), Some(1));
+    assert!(
+        text(&done.stderr).contains("line 2"),
+        "{}",
+        text(&done.stderr)
+    );
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod inputs;
 mod inspect;
 mod json;
 mod output;
+mod profile;
 mod program;
 mod run;
 mod show;
@@ -129,6 +130,26 @@ enum Command {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Print where the time of a program went, from a trace that it has written.
+    #[command(after_help = "Examples:\n  \
+        QUAXIDE_PROFILE=trace.json quaxide run model.mlir --input x=x.npy\n  \
+        quaxide profile trace.json\n  \
+        quaxide profile trace.json --types --after 500\n\n\
+        Any program that uses the library writes a trace where QUAXIDE_PROFILE names a file;\n\
+        Perfetto and chrome://tracing draw it.")]
+    Profile {
+        /// The trace.
+        file: PathBuf,
+        /// A row for each operation on operands of certain types.
+        #[arg(long)]
+        types: bool,
+        /// Leave out the first so many milliseconds.
+        #[arg(long, value_name = "MS", default_value_t = 0.0)]
+        after: f64,
+        /// One JSON object a line instead of a table.
+        #[arg(long)]
+        json: bool,
+    },
     /// Print a script that completes `quaxide` in a shell.
     #[command(after_help = "Example:\n  source <(quaxide completions bash)")]
     Completions {
@@ -249,6 +270,12 @@ fn run(cli: Cli, out: &mut Output) -> quaxide::Result<bool> {
         } => show::show(&file, stage.into(), format.into(), lora.get().as_ref(), out)?,
         Command::Grad { file, sum, format } => show::gradient(&file, sum, format.into(), out)?,
         Command::Inspect { file, json } => inspect::inspect(&file, json, out)?,
+        Command::Profile {
+            file,
+            types,
+            after,
+            json,
+        } => profile::profile(&file, types, after, json, out)?,
         Command::Calibrate { dry_run } => calibrate::calibrate(dry_run, out)?,
         Command::Completions { shell } => completions::completions(&Cli::command(), shell, out)?,
     }
