@@ -1,8 +1,9 @@
 //! One training step of an encoder in the shape of MiniLM, low-rank adapted by `loraify`: forward, backward and AdamW, jitted.
 //!
-//! `cargo bench --bench lora_step -- [--batch N --seq N --d N --ffn N --layers N --heads N --rank N --steps N]` prints one line of
-//! `key=value` pairs: the first step (tracing and planning included), the median and the least of the others, the loss, the peak of
-//! memory. The model is the one of `jax.numpy` that peers are measured with: no pooler, post-norm, exact GELU.
+//! `cargo bench --bench lora_step -- [--batch N --seq N --d N --ffn N --layers N --heads N --rank N --steps N --save FILE]` prints one
+//! line of `key=value` pairs: the first step (tracing and planning included), the median and the least of the others, the loss before the
+//! first step and before the last, the peak of memory. The model has no pooler, norms after the residuals, exact GELU. With `--save` the
+//! weights and the batch go to a safetensors file first, from which `benches/peers/compare.py` gives other systems the same.
 
 use quaxide::{PyTree, optim::Optimiser, prelude::*, trace::op::DotGeneral};
 use std::{collections::HashMap, process::ExitCode, time::Instant};
@@ -105,28 +106,38 @@ fn loss(model: &Encoder, ids: &Array, labels: &Array) -> Result<Array> {
     Ok(nn::losses::softmax_cross_entropy_with_integer_labels(&logits, labels).mean(()))
 }
 
-fn options() -> Result<HashMap<&'static str, usize>, String> {
-    let mut options = HashMap::from([
-        ("batch", 16),
-        ("seq", 128),
-        ("d", 384),
-        ("ffn", 1536),
-        ("layers", 6),
-        ("heads", 12),
-        ("rank", 8),
-        ("steps", 8),
-    ]);
+type Options = (HashMap<&'static str, usize>, Option<String>);
+
+fn options() -> Result<Options, String> {
+    let (mut save, mut options) = (
+        None,
+        HashMap::from([
+            ("batch", 16),
+            ("seq", 128),
+            ("d", 384),
+            ("ffn", 1536),
+            ("layers", 6),
+            ("heads", 12),
+            ("rank", 8),
+            ("steps", 8),
+        ]),
+    );
     // What `cargo bench` itself adds.
     let mut args = std::env::args().skip(1).filter(|a| a != "--bench");
     while let Some(name) = args.next() {
-        let value = args.next().and_then(|v| v.parse().ok());
+        let value = args.next();
+        if name == "--save" {
+            save = value;
+            continue;
+        }
+        let value = value.and_then(|v| v.parse().ok());
         let option = name.strip_prefix("--").and_then(|n| options.get_mut(n));
         match (option, value) {
             (Some(option), Some(value)) => *option = value,
             _ => return Err(format!("{name}: not an option with a number")),
         }
     }
-    Ok(options)
+    Ok((options, save))
 }
 
 /// The peak of this process's memory, in MB; none where the system does not tell.
@@ -137,7 +148,7 @@ fn peak_mb() -> Option<u64> {
     Some(kb / 1024)
 }
 
-fn run(o: &HashMap<&str, usize>) -> Result<()> {
+fn run((o, save): &Options) -> Result<()> {
     let get = |name: &str| o.get(name).copied().unwrap_or(1);
     let (d, seq, batch) = (get("d"), get("seq"), get("batch"));
     let [embedding, positions, blocks, head, lora] = random::key(0).split();
@@ -175,21 +186,27 @@ fn run(o: &HashMap<&str, usize>) -> Result<()> {
         random::randint(&ids, [batch, seq], 0, VOCABULARY as i32),
         random::randint(&labels, [batch], 0, 2),
     );
-    let (mut times, mut last) = (vec![], f64::NAN);
+    if let Some(path) = save {
+        io::save_safetensors(path, &(model.clone(), data.clone()))?;
+    }
+    let (mut times, mut losses) = (vec![], vec![]);
     for _ in 0..=get("steps") {
         let start = Instant::now();
         let value;
         (value, trained, state) = step(&trained, &state, &model, &data)?;
-        last = value.item()?;
+        losses.push(value.item()?);
         times.push(start.elapsed().as_secs_f64() * 1e3);
     }
     let first = times.remove(0);
     times.sort_by(f64::total_cmp);
     let nth = |n: usize| times.get(n).copied().unwrap_or(f64::NAN);
+    let loss = |l: Option<&f64>| l.copied().unwrap_or(f64::NAN);
     println!(
-        "system=quaxide dtype=f32 first_ms={first:.1} median_ms={:.1} min_ms={:.1} loss={last:.4} peak_mb={}",
+        "system=quaxide dtype=f32 first_ms={first:.1} median_ms={:.1} min_ms={:.1} first_loss={:.6} loss={:.6} peak_mb={}",
         nth(times.len() / 2),
         nth(0),
+        loss(losses.first()),
+        loss(losses.last()),
         peak_mb().unwrap_or(0)
     );
     Ok(())

@@ -1,14 +1,14 @@
 //! From a program to a plan: calls flattened, equations grouped ([`group`](super::group)), operands resolved to places, lifetimes
 //! known.
 
-use super::{group::Draft, step::Step, tiled::function};
+use super::{group::Draft, reduce::fold_of, step::Step, tiled::function};
 use crate::{
     array::{Aval, Buffer, Dims},
     error::{Error, Result},
     interp::reference,
     trace::{
         Atom, Jaxpr,
-        op::{Binary, Op},
+        op::{Binary, Op, Reshape},
     },
 };
 use rustc_hash::FxHashMap;
@@ -141,14 +141,28 @@ impl Planner {
                 let origin = self.splats.get(x).copied().unwrap_or(*x);
                 self.splats.insert(Value::Made(*y), origin);
             }
+            let op = self.as_reshape(&eqn.op, &operands, &results)?;
             self.nodes.push(Node {
-                op: eqn.op.clone(),
+                op: op.unwrap_or_else(|| eqn.op.clone()),
                 operands,
                 results,
                 at: eqn.at,
             });
         }
         j.outs().iter().map(|a| read(self, &env, a)).collect()
+    }
+
+    /// A reduction of axes of size 1 as the reshape that it is.
+    fn as_reshape(&self, op: &Op, x: &[Value], y: &[u32]) -> Result<Option<Op>> {
+        let (Op::Reduce(p), [x], [y]) = (op, x, y) else {
+            return Ok(None);
+        };
+        let (x, y) = (self.aval(*x)?, self.aval(Value::Made(*y))?);
+        let same = x.size() == y.size() && x.size() > 0 && x.dtype == y.dtype;
+        let reshape = Reshape {
+            new_sizes: y.shape.clone(),
+        };
+        Ok((same && fold_of(p.reducer).is_some()).then(|| Op::Reshape(reshape.into())))
     }
 
     /// Append one function of two values.

@@ -117,7 +117,7 @@ impl Pair<'_> {
         let cuts = std::iter::once(None).chain(cuts.into_iter().map(Some));
         cuts.filter_map(|cut| self.plan(cut, makers))
             .min_by(|a, b| a.cost.total_cmp(&b.cost))
-            .filter(|p| p.cost < 0.95 * now)
+            .filter(|p| p.cost < now)
     }
 }
 

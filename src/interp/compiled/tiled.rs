@@ -100,13 +100,17 @@ pub(super) fn function(op: &Op, operands: usize, which: Option<DType>) -> Option
 
 /// About how long a function takes for one element.
 pub(super) fn nanoseconds(f: Function) -> f64 {
-    use Unary::{Abs, Ceil, Exp, Floor, Log, Logistic, Neg, Not, Sign, Sqrt, Square, Tanh};
+    use Unary::{
+        Abs, Ceil, Erf, Erfc, Exp, Floor, Log, Log1p, Logistic, Neg, Not, Rsqrt, Sign, Sqrt,
+        Square, Tanh,
+    };
     match f {
         Function::Unary(Neg | Abs | Square | Sign | Not | Floor | Ceil) => 0.1,
-        Function::Unary(Sqrt | Exp | Log | Tanh | Logistic) => 0.7,
+        Function::Unary(Sqrt | Rsqrt | Exp | Tanh | Logistic | Erf) => 0.2,
+        Function::Unary(Log | Log1p | Erfc) => 0.45,
         Function::Unary(_) | Function::Binary(Binary::Pow | Binary::Atan2 | Binary::Rem) => 5.0,
         Function::Binary(Binary::Igamma | Binary::Igammac) => 100.0,
-        Function::Binary(_) | Function::Select | Function::Convert => 0.15,
+        Function::Binary(_) | Function::Select | Function::Convert => 0.1,
         Function::IntegerPow(_) => 0.5,
     }
 }

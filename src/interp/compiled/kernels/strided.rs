@@ -127,7 +127,7 @@ pub(in crate::interp::compiled) fn read<T: Copy>(
         }
         return;
     };
-    if inner == 0 {
+    if axes.iter().any(|(n, _)| *n == 0) {
         return;
     }
     // Where `start` lies.
