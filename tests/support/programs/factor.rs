@@ -10,8 +10,8 @@ use quaxide::{
 };
 
 pub fn factor(g: &mut Grow<'_>) -> Option<()> {
-    let choice = g.r.below(10);
-    let x = matrix(g, !matches!(choice, 5 | 6 | 8))?;
+    let choice = g.r.below(12);
+    let x = matrix(g, !matches!(choice, 5 | 6 | 8 | 9 | 10))?;
     let (s, d) = (g.shape(x), g.dtype(x));
     let (lead, m, n) = (s[..s.len() - 2].to_vec(), s[s.len() - 2], s[s.len() - 1]);
     if d.is_complex() && g.values[x].varies && g.options.derivatives {
@@ -81,6 +81,24 @@ pub fn factor(g: &mut Grow<'_>) -> Option<()> {
                 beta: if left { 0.0 } else { 2.0 },
             };
             g.op(op, &[x, c]).map(drop)
+        }
+        9 => {
+            let x = with_diagonal(g, x, 4.0, 0.5)?;
+            // Columns that come first, whatever their norms.
+            let first: Vec<bool> = (0..n).map(|_| left && g.r.chance(0.3)).collect();
+            let first = Array::new([n], first).astype(DType::I32);
+            let first = g.constant(first.broadcast_to(with(&[n])));
+            g.ops(Factor::Geqp3, &[x, first]).map(drop)
+        }
+        10 => {
+            let k = g.r.below(m.min(n) + 1);
+            let taus = g.random(&with(&[k]), d);
+            let other = 1 + g.r.below(3);
+            let c = if left { [m, other] } else { [other, m] };
+            let c = g.like(&with(&c), d);
+            let transpose = right;
+            g.op(Factor::Ormqr { left, transpose }, &[x, taus, c])
+                .map(drop)
         }
         _ => {
             let r = with_diagonal(g, x, 3.0, 0.5)?;

@@ -157,6 +157,7 @@ pub fn is_constant(op: &Op, operand: usize, x: &[Aval], orders: usize) -> bool {
             op::Factor::TridiagonalSolve
                 | op::Factor::SymmetricProduct { .. }
                 | op::Factor::HouseholderProduct
+                | op::Factor::Ormqr { .. }
                 | op::Factor::Eig {
                     left: false,
                     right: false
