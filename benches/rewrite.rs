@@ -47,7 +47,7 @@ fn transformer(layers: usize, d: usize, tokens: usize) -> Jaxpr {
             let n = norm(&h);
             let (q, k, v) = (linear(&w[0], &n), linear(&w[1], &n), linear(&w[2], &n));
             let seen = nn::softmax(&q.tanh().dot(&k.tanh().t()), -1).dot(&v).tanh();
-            h = h + linear(&w[3], &seen);
+            h += linear(&w[3], &seen);
             let n = norm(&h);
             let inner = linear(&w[4], &n).tanh() * linear(&w[5], &n);
             h = &h + linear(&w[6], &inner);

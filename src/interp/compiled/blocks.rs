@@ -12,7 +12,7 @@ use super::{
         threads,
     },
     storage::Pool,
-    tiled::{Action, Instruction, Operand, Producer, Program, Source, Target},
+    tiled::{Action, Instruction, Operand, Produce, Producer, Program, Source, Target},
 };
 use crate::{
     array::{Aval, Buffer, DType, Data, Stored},
@@ -433,7 +433,7 @@ impl Producer for Ready<'_> {
         (self.rows * self.blocks.columns) as f64 * self.blocks.nanoseconds()
     }
 
-    fn start(&self) -> Box<dyn FnMut(Range<usize>, &mut [Data]) -> Option<()> + '_> {
+    fn start(&self) -> Produce<'_> {
         let own = |t: &Rows<'_>| match t {
             Rows::F32(t) => (Some(t.start()), None),
             Rows::F64(t) => (None, Some(t.start())),

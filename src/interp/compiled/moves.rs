@@ -311,7 +311,7 @@ fn pad(p: &Pad, x: &Buffer, value: &Buffer, out: &Aval, data: &mut Data) -> Resu
         from += s * begin as isize;
         to += t * (low + begin * step) as isize;
     }
-    let axes = strided::merged_pairs(axes.into_iter());
+    let axes = strided::merged_pairs(axes);
     with_dtype!(out.dtype, T => {
         let z = T::vec_mut(data).ok_or_else(broken)?;
         z.fill(value.storage::<T>().and_then(|v| v.get(value.offset())).copied().ok_or_else(broken)?);

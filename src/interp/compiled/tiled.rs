@@ -130,6 +130,9 @@ impl Operand<'_> {
     }
 }
 
+/// Computes blocks in one thread: the rows, and where they go, an array for each operand. `None` where it cannot.
+pub(super) type Produce<'a> = Box<dyn FnMut(Range<usize>, &mut [Data]) -> Option<()> + 'a>;
+
 /// Operands that do not lie in memory: some rows of each are computed, and used while the caches have them.
 pub(super) trait Producer: Sync {
     /// The inputs of the program that are these operands, and their element types.
@@ -138,8 +141,8 @@ pub(super) trait Producer: Sync {
     fn block(&self) -> [usize; 2];
     /// About how long all of it takes.
     fn nanoseconds(&self) -> f64;
-    /// What computes blocks in one thread: the rows, and where they go, an array for each operand. `None` where it cannot.
-    fn start(&self) -> Box<dyn FnMut(Range<usize>, &mut [Data]) -> Option<()> + '_>;
+    /// What computes them in one thread.
+    fn start(&self) -> Produce<'_>;
 }
 
 /// How an operand is read.

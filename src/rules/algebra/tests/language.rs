@@ -158,7 +158,7 @@ fn check(seed: u64, program: &Jaxpr, tally: &mut [u64; 3]) {
     }
     // Another thread plans it the same way.
     let text = planned.to_string();
-    if seed % 8 == 0 {
+    if seed.is_multiple_of(8) {
         forget();
         let again = std::thread::scope(|scope| {
             let plan = || super::super::rewrite(&prepared).map(|again| again.to_string());
