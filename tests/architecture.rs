@@ -93,10 +93,7 @@ fn the_doors_are_single_calls() {
     };
     assert_eq!(count("src/trace/bind.rs", "crate::dispatch::"), 1);
     assert_eq!(count("src/trace/bind.rs", "crate::interp::"), 1);
-    assert_eq!(
-        count("src/transform/run.rs", "crate::rules::algebra::rewrite"),
-        1
-    );
+    assert_eq!(count("src/transform/run.rs", "crate::rules::algebra::"), 1);
 }
 
 #[test]

@@ -267,7 +267,7 @@ fn total(y: &[Array]) -> Array {
     let mut sum = Array::scalar(0f64);
     for y in y {
         match y.dtype() {
-            Ok(d) if d.is_float() => sum = sum + y.astype(DType::F64).sum(()),
+            Ok(d) if d.is_float() => sum += y.astype(DType::F64).sum(()),
             Err(_) => return y.clone(),
             _ => {}
         }

@@ -593,10 +593,11 @@ fn rule(op: &Op, operands: &[&Array]) -> Result<Vec<Array>> {
             one(product(&pairs(op), l, r, n)?)
         }
         // Each row of a sparse array is a sum over its entries.
-        (Op::Custom(_), [entries, rows, columns, dense]) if rows.exact && columns.exact => {
-            let of = |a: &Array, b: &Array| bind(op.clone(), &[a, &rows.lower, &columns.lower, b]);
+        (Op::Custom(_), [entries, places, dense]) if places.exact => {
+            let of = |a: &Array, b: &Array| bind(op.clone(), &[a, &places.lower, b]);
             one(product(&of, entries, dense, entries.lower.size())?)
         }
+        (Op::Custom(_), _) => Err(refused(op)),
         (Op::Reduce(p), [x]) => match p.reducer {
             Reducer::Sum => one(summed(op, x, size_of(&x.lower, &p.axes), &[])?),
             Reducer::Max | Reducer::Min | Reducer::And | Reducer::Or => {
