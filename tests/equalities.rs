@@ -284,7 +284,8 @@ fn equalities_are_written_as_text() {
             assert!((a - b).abs() < 1e-2, "{a} ≠ {b}");
         }
     }
-    let fine: [(&str, &[(&str, &[usize])]); 4] = [
+    type Sizes<'a> = &'a [(&'a str, &'a [usize])];
+    let fine: [(&str, Sizes); 4] = [
         ("a[ij] b[jk] = b[jk]·a[ij]", &[("a", &[3, 4])]),
         ("2·a[ij]·b[j] - a[ij]*b[j] -> [i] = a[ij]·b[j]", &[]),
         ("diag(d[i])[ij]·x[j] = d[i]·x[i] -> [i]", &[]),

@@ -307,8 +307,8 @@ fn pivots_and_reflections() {
             assert!(error < 1e-13, "{left} {transpose}: {error}");
             let f = move |x: &[Array]| linalg::ormqr(&x[0], &x[1], &x[2], left, transpose);
             let x = [noises(&[m, k], 1), noises(&[k], 2), noises(&[m, m], 3)];
-            check_grads("ormqr", &f, &x, 1);
-            check_vmap("ormqr", &f, &x);
+            check_grads("ormqr", f, &x, 1);
+            check_vmap("ormqr", f, &x);
         }
     }
 }

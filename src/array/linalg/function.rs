@@ -21,21 +21,21 @@ macro_rules! functions {
 }
 
 functions! {
-    /// [`solve`](super::solve), of a square matrix and a right side.
+    /// [`solve`], of a square matrix and a right side.
     SOLVE Solve, "linalg.solve";
-    /// [`inv`](super::inv)
+    /// [`inv`]
     INV Inv, "linalg.inv";
-    /// [`det`](super::det)
+    /// [`det`]
     DET Det, "linalg.det";
-    /// [`slogdet`](super::slogdet), of two results.
+    /// [`slogdet`], of two results.
     SLOGDET SlogDet, "linalg.slogdet";
-    /// [`cholesky`](super::cholesky)
+    /// [`cholesky`]
     CHOLESKY Cholesky, "linalg.cholesky";
-    /// [`eigh`](super::eigh), of two results: eigenvalues and eigenvectors.
+    /// [`eigh`], of two results: eigenvalues and eigenvectors.
     EIGH Eigh, "linalg.eigh";
-    /// [`eigvals`](super::eigvals)
+    /// [`eigvals`]
     EIGVALS EigVals, "linalg.eigvals";
-    /// [`svdvals`](super::svdvals)
+    /// [`svdvals`]
     SVDVALS SvdVals, "linalg.svdvals";
 }
 

@@ -9,7 +9,7 @@ use std::{fmt, sync::Arc};
 
 pub(super) type Filter = dyn Fn(&str, &nn::Linear) -> bool + Send + Sync;
 
-/// How weights become [`LoraArray`]s: `LoraConfig::rank(8).scale(0.02)`.
+/// How weights become [`LoraArray`](super::LoraArray)s: `LoraConfig::rank(8).scale(0.02)`.
 #[derive(Clone)]
 pub struct LoraConfig {
     pub(super) rank: usize,
@@ -138,7 +138,7 @@ impl LoraConfig {
         self
     }
 
-    /// Which layers [`loraify`] takes, by path and layer; all if not said.
+    /// Which layers [`loraify`](super::loraify) takes, by path and layer; all if not said.
     #[must_use]
     pub fn filter(
         mut self,
