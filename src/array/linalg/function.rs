@@ -29,13 +29,13 @@ functions! {
     DET Det, "linalg.det";
     /// [`slogdet`], of two results.
     SLOGDET SlogDet, "linalg.slogdet";
-    /// [`cholesky`]
+    /// [`cholesky`](super::cholesky)
     CHOLESKY Cholesky, "linalg.cholesky";
-    /// [`eigh`], of two results: eigenvalues and eigenvectors.
+    /// [`eigh`](super::eigh), of two results: eigenvalues and eigenvectors.
     EIGH Eigh, "linalg.eigh";
-    /// [`eigvals`]
+    /// [`eigvals`](super::eigvals)
     EIGVALS EigVals, "linalg.eigvals";
-    /// [`svdvals`]
+    /// [`svdvals`](super::svdvals)
     SVDVALS SvdVals, "linalg.svdvals";
 }
 
