@@ -15,6 +15,7 @@ import argparse
 import json
 import os
 import pathlib
+import re
 import resource
 import statistics
 import subprocess
@@ -23,12 +24,17 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 VENV = ROOT / "target" / "peers" / "venv"
-PINNED = ["torch==2.15.0", "peft==0.21.2", "transformers==5.23.0", "jax==0.10.2", "equinox==0.13.8", "quax==0.4.6",
+PINNED = ["torch==2.15.0", "peft==0.21.2", "jax==0.10.2", "equinox==0.13.8", "quax==0.4.6",
           "optax==0.2.8", "safetensors", "numpy"]
 SIZES = dict(batch=16, seq=128, d=384, ffn=1536, layers=6, heads=12, rank=8, steps=8)
 LINEAR = ["q", "k", "v", "o", "up", "down"]
 # Memory that is freed stays with the process, which spares torch the first touch of its pages at each step.
 KEEP = dict(MALLOC_MMAP_THRESHOLD_="4294967296", MALLOC_TRIM_THRESHOLD_="4294967296", MALLOC_TOP_PAD_="268435456")
+
+
+def named(arrays):
+    """Paths as Quaxide writes them, `[0].blocks[1].q.bias`, as `0.blocks.1.q.bias`."""
+    return {re.sub(r"\[(\d+)\]", r".\1", name).lstrip("."): array for name, array in arrays.items()}
 
 
 def report(system, losses, times):
@@ -54,7 +60,7 @@ def torch_peft(o, compiled):
     from torch import nn
 
     torch.set_float32_matmul_precision("medium")
-    given = load_file(o.weights)
+    given = named(load_file(o.weights))
 
     class Block(nn.Module):
         def __init__(self):
@@ -127,7 +133,7 @@ def jax_quax(o):
     import quax.examples.lora as lora
     from safetensors.numpy import load_file
 
-    given = {k: jnp.asarray(v) for k, v in load_file(o.weights).items()}
+    given = {k: jnp.asarray(v) for k, v in named(load_file(o.weights)).items()}
 
     def weights(i, name):
         at = f"0.blocks.{i}.{name}"
