@@ -55,18 +55,23 @@ fn reflect_columns(m: &mut Matrix, from: usize, rows: std::ops::Range<usize>, ta
     }
 }
 
+/// Reflect a column to its diagonal, with those after it: the reflection takes the place below, and its `τ` is given.
+fn reflected(m: &mut Matrix, j: usize) -> C {
+    let column: Vec<C> = (j..m.rows).map(|i| m.get(i, j)).collect();
+    let (beta, tau, v) = reflection(&column);
+    reflect_rows(m, j, j + 1..m.columns, tau.conj(), &v);
+    m.set(j, j, beta);
+    for (i, v) in v.iter().enumerate().skip(1) {
+        m.set(j + i, j, *v);
+    }
+    tau
+}
+
 /// `r` with the reflections below it, and their `τ`.
 fn geqrf(a: &Matrix) -> (Matrix, Vec<C>) {
     let (mut m, mut taus) = (a.clone(), vec![]);
     for j in 0..a.rows.min(a.columns) {
-        let column: Vec<C> = (j..a.rows).map(|i| m.get(i, j)).collect();
-        let (beta, tau, v) = reflection(&column);
-        reflect_rows(&mut m, j, j + 1..a.columns, tau.conj(), &v);
-        m.set(j, j, beta);
-        for (i, v) in v.iter().enumerate().skip(1) {
-            m.set(j + i, j, *v);
-        }
-        taus.push(tau);
+        taus.push(reflected(&mut m, j));
     }
     (m, taus)
 }
@@ -99,14 +104,7 @@ fn geqp3(a: &Matrix, first: &[C]) -> (Matrix, Vec<C>, Vec<C>) {
                 m.set(i, best.0, x);
             }
         }
-        let column: Vec<C> = (j..a.rows).map(|i| m.get(i, j)).collect();
-        let (beta, tau, v) = reflection(&column);
-        reflect_rows(&mut m, j, j + 1..a.columns, tau.conj(), &v);
-        m.set(j, j, beta);
-        for (i, v) in v.iter().enumerate().skip(1) {
-            m.set(j + i, j, *v);
-        }
-        taus.push(tau);
+        taus.push(reflected(&mut m, j));
     }
     let order = order.iter().map(|j| C::new((j + 1) as f64, 0.0)).collect();
     (m, order, taus)
