@@ -9,6 +9,7 @@ use super::{
     kernels::{
         elementwise::Function,
         gemm::{Matrix, Packed, pack, packed_len, times_packed},
+        strided::{count, offset, offsets},
         threads,
     },
     storage::Pool,
@@ -245,19 +246,6 @@ struct Entry<T> {
     of: Option<usize>,
 }
 
-fn count(axes: &[(usize, isize)]) -> usize {
-    axes.iter().map(|(n, _)| *n).product()
-}
-
-fn offset(axes: impl DoubleEndedIterator<Item = (usize, isize)>, mut index: usize) -> isize {
-    let mut at = 0;
-    for (n, s) in axes.rev() {
-        at += (index % n) as isize * s;
-        index /= n;
-    }
-    at
-}
-
 /// The outer axes, and the last.
 fn parted<A: Copy>(axes: &[A], one: A) -> (&[A], A) {
     match axes.split_last() {
@@ -338,11 +326,9 @@ impl<'a, T: Packed + Stored> ByRows<'a, T> {
         let [n, k] = self.size();
         let (outer, (_, column)) = parted(&self.plan.own[1], (1, 1));
         let (outer_sum, (_, _, down)) = parted(&self.plan.sum, (1, 1, 1));
-        let batch = offset(self.plan.batch.iter().map(|(n, _, t)| (*n, *t)), entry);
+        let [_, batch] = offsets(&self.plan.batch, entry);
         for ((j, l), memory) in self.inner().zip(memory.chunks_mut(packed_len::<T>(k, n))) {
-            let at = batch
-                + offset(outer.iter().copied(), j)
-                + offset(outer_sum.iter().map(|(n, _, t)| (*n, *t)), l);
+            let at = batch + offset(outer, j) + offsets(outer_sum, l)[1];
             let y = Matrix {
                 storage: self.y.storage,
                 offset: self.y.offset.wrapping_add_signed(at),
@@ -391,12 +377,11 @@ impl<'a, T: Packed + Stored> ByRows<'a, T> {
                 Some(data) => T::slice(data).ok_or_else(broken)?,
                 None => &own.packed,
             };
-            let base = offset(self.plan.batch.iter().map(|(n, s, _)| (*n, *s)), entry)
-                + offset(outer.iter().copied(), i)
-                + within as isize * row;
+            let [batch, _] = offsets(&self.plan.batch, entry);
+            let base = batch + offset(outer, i) + within as isize * row;
             let (these, rest) = z.split_at_mut((some * self.columns).min(z.len()));
             for ((j, l), packed) in self.inner().zip(packed.chunks(packed_len::<T>(k, n))) {
-                let at = base + offset(outer_sum.iter().map(|(n, s, _)| (*n, *s)), l);
+                let at = base + offsets(outer_sum, l)[0];
                 let x = Matrix {
                     storage: self.x.storage,
                     offset: self.x.offset.wrapping_add_signed(at),

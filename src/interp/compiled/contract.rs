@@ -5,7 +5,7 @@ use super::{
         Level,
         elementwise::Function,
         gemm::{Gemm, Matrix, Multiply},
-        strided::{self, Axes, Pairs, merged_pairs},
+        strided::{self, Axes, Pairs, axes_of, count, merge, merged_pairs, offset, offsets},
         threads,
     },
     parallel,
@@ -82,7 +82,6 @@ impl Contract {
         let Contraction {
             batch, own, sum, ..
         } = &self.dense;
-        let count = |a: &Axes| a.iter().map(|(n, _)| *n).product::<usize>();
         let pairs = |a: &Pairs| a.iter().map(|(n, _, _)| *n).product::<usize>();
         let [x, y] = own;
         (pairs(batch), [count(x), count(y), pairs(sum)])
@@ -274,16 +273,6 @@ fn by_vector<T: Gemm>(
 /// Shape and strides.
 type Layout<'a> = (&'a [usize], &'a [isize]);
 
-fn axes_of((shape, strides): Layout<'_>, list: &[usize]) -> Axes {
-    let at = |i: &usize| Some((*shape.get(*i)?, *strides.get(*i)?));
-    list.iter().filter_map(at).collect()
-}
-
-fn merge(axes: Axes) -> Axes {
-    let (shape, strides): (Dims, SmallVec<[isize; 4]>) = axes.into_iter().unzip();
-    strided::merged(&shape, &strides)
-}
-
 impl Contraction {
     fn new(p: &DotGeneral, x: Layout<'_>, y: Layout<'_>) -> Contraction {
         let pairs = |a: &[usize], b: &[usize]| -> Pairs {
@@ -432,13 +421,9 @@ fn stacked<T: Multiply>(
     let run = |from: usize, z: &mut [T], threads: usize| -> Result<()> {
         for (i, z) in z.chunks_exact_mut(plane.max(1)).enumerate() {
             let (mut a, mut b) = (x, y);
-            let mut rest = from + i;
-            for (n, s, t) in c.batch.iter().rev() {
-                let index = (rest % n) as isize;
-                rest /= n;
-                a.offset = a.offset.wrapping_add_signed(index * s);
-                b.offset = b.offset.wrapping_add_signed(index * t);
-            }
+            let [s, t] = offsets(&c.batch, from + i);
+            a.offset = a.offset.wrapping_add_signed(s);
+            b.offset = b.offset.wrapping_add_signed(t);
             matrices(c, a, b, z, multiply, threads)?;
         }
         Ok(())
@@ -484,31 +469,18 @@ fn matrices<T: Multiply>(
         Some((last, outer)) => (outer, *last),
         None => (&[][..], (1, 1, 1)),
     };
-    let count = |a: &Axes| a.iter().map(|(n, _)| *n).product::<usize>();
     let sums: usize = outer_sum.iter().map(|s| s.0).product();
     let (rows, columns) = (count(&outer_x), count(&outer_y));
     let step = n * columns;
-    let at = |axes: &Axes, mut index: usize| {
-        let mut offset = 0isize;
-        for (n, s) in axes.iter().rev() {
-            offset += (index % n) as isize * s;
-            index /= n;
-        }
-        offset
-    };
     for i in 0..rows {
         for j in 0..columns {
             let from = i * m * step + j * n;
             let z = z.get_mut(from..).ok_or_else(broken)?;
             let z = z.get_mut(..(m - 1) * step + n).ok_or_else(broken)?;
             for l in 0..sums {
-                let (mut s, mut t, mut rest) = (at(&outer_x, i), at(&outer_y, j), l);
-                for (n, p, q) in outer_sum.iter().rev() {
-                    let index = (rest % n) as isize;
-                    rest /= n;
-                    s += index * p;
-                    t += index * q;
-                }
+                let [across_x, down_y] = offsets(outer_sum, l);
+                let s = offset(&outer_x, i) + across_x;
+                let t = offset(&outer_y, j) + down_y;
                 let a = Matrix {
                     storage: x.storage,
                     offset: x.offset.wrapping_add_signed(s),

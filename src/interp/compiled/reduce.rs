@@ -4,13 +4,13 @@ use super::{
     kernels::{
         Level,
         reduce::{Fold, Foldable, rows, slice},
-        strided::{self, Axes},
+        strided::{self, Axes, axes_of, count, merge, offset},
     },
     parallel,
     storage::{Pool, zeros},
 };
 use crate::{
-    array::{Aval, Buffer, Data, Dims, dtype::with_dtype},
+    array::{Aval, Buffer, Data, dtype::with_dtype},
     error::{Error, Result},
     trace::op::{Reduce, Reducer, remaining},
 };
@@ -48,8 +48,9 @@ pub(super) fn reduce(
         return Ok(None);
     }
     let keep = remaining(x.shape().len(), &p.axes, &[]);
-    let kept = axes_of(x, &keep);
-    let mut gone = axes_of(x, &p.axes);
+    let layout = (x.shape(), x.strides());
+    let kept = axes_of(layout, &keep);
+    let mut gone = axes_of(layout, &p.axes);
     gone.sort_by_key(|(_, s)| std::cmp::Reverse(s.unsigned_abs()));
     let (kept, gone) = (merge(kept), merge(gone));
     let mut data = pool.take_for(out)?;
@@ -63,29 +64,6 @@ pub(super) fn reduce(
     }
     pool.give(y);
     Ok(None)
-}
-
-fn axes_of(x: &Buffer, list: &[usize]) -> Axes {
-    let at = |i: &usize| Some((*x.shape().get(*i)?, *x.strides().get(*i)?));
-    list.iter().filter_map(at).collect()
-}
-
-fn merge(axes: Axes) -> Axes {
-    let (shape, strides): (Dims, SmallVec<[isize; 4]>) = axes.into_iter().unzip();
-    strided::merged(&shape, &strides)
-}
-
-fn count(axes: &[(usize, isize)]) -> usize {
-    axes.iter().map(|(n, _)| *n).product()
-}
-
-fn offset(axes: &[(usize, isize)], mut index: usize) -> isize {
-    let mut at = 0;
-    for (n, s) in axes.iter().rev() {
-        at += (index % n) as isize * s;
-        index /= n;
-    }
-    at
 }
 
 fn typed<T: Foldable>(

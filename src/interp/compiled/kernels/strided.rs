@@ -1,5 +1,6 @@
 //! Reading elements by strides.
 
+use crate::array::Dims;
 use smallvec::SmallVec;
 
 /// Axes as pairs of size and stride, the fastest last.
@@ -21,6 +22,50 @@ pub(in crate::interp::compiled) fn merged(shape: &[usize], strides: &[isize]) ->
         }
     }
     axes
+}
+
+/// The axes of a list, with their strides.
+pub(in crate::interp::compiled) fn axes_of(
+    (shape, strides): (&[usize], &[isize]),
+    list: &[usize],
+) -> Axes {
+    let at = |i: &usize| Some((*shape.get(*i)?, *strides.get(*i)?));
+    list.iter().filter_map(at).collect()
+}
+
+/// Neighbours merged, as by [`merged`].
+pub(in crate::interp::compiled) fn merge(axes: Axes) -> Axes {
+    let (shape, strides): (Dims, SmallVec<[isize; 4]>) = axes.into_iter().unzip();
+    merged(&shape, &strides)
+}
+
+/// How many elements there are along axes.
+pub(in crate::interp::compiled) fn count(axes: &[(usize, isize)]) -> usize {
+    axes.iter().map(|(n, _)| *n).product()
+}
+
+/// Where the element of this number, in row-major order, lies.
+pub(in crate::interp::compiled) fn offset(axes: &[(usize, isize)], mut index: usize) -> isize {
+    let mut at = 0;
+    for (n, s) in axes.iter().rev() {
+        at += (index % n) as isize * s;
+        index /= n;
+    }
+    at
+}
+
+/// Where it lies on both sides.
+pub(in crate::interp::compiled) fn offsets(
+    axes: &[(usize, isize, isize)],
+    mut index: usize,
+) -> [isize; 2] {
+    let mut at = [0; 2];
+    for (n, s, t) in axes.iter().rev() {
+        let i = (index % n) as isize;
+        at = [at[0] + i * s, at[1] + i * t];
+        index /= n;
+    }
+    at
 }
 
 /// Axes of two views at once: sizes with both strides, the fastest last.
