@@ -4,35 +4,11 @@
 //! least time of a step, what the peak of memory grew by while stepping, and the sum of the norms. `benches/peers/dora_norm.py` runs it
 //! beside PEFT's implementation.
 
+mod support;
+
 use quaxide::prelude::*;
-use std::{collections::HashMap, process::ExitCode, time::Instant};
-
-fn options() -> std::result::Result<HashMap<&'static str, usize>, String> {
-    let mut options = HashMap::from([("n", 4096), ("m", 4096), ("rank", 16), ("steps", 30)]);
-    let mut args = std::env::args().skip(1).filter(|a| a != "--bench");
-    while let Some(name) = args.next() {
-        let value = args.next().and_then(|v| v.parse().ok());
-        let option = name.strip_prefix("--").and_then(|n| options.get_mut(n));
-        match (option, value) {
-            (Some(option), Some(value)) => *option = value,
-            _ => return Err(format!("{name}: not an option with a number")),
-        }
-    }
-    Ok(options)
-}
-
-/// A line of this process's status, in MB; none where the system does not tell.
-fn status_mb(name: &str) -> Option<f64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|l| l.strip_prefix(name))?;
-    let kb: f64 = line
-        .trim_start_matches(':')
-        .split_whitespace()
-        .next()?
-        .parse()
-        .ok()?;
-    Some(kb / 1024.0)
-}
+use std::{process::ExitCode, time::Instant};
+use support::{Options, exit, status_mb};
 
 /// The same numbers as the peer has: small, and of both signs.
 fn ramp(shape: [usize; 2], step: f32, size: f32) -> Array {
@@ -43,8 +19,8 @@ fn ramp(shape: [usize; 2], step: f32, size: f32) -> Array {
     Array::from(numbers).reshape(shape)
 }
 
-fn run(o: &HashMap<&str, usize>) -> Result<()> {
-    let get = |name: &str| o.get(name).copied().unwrap_or(1).max(1);
+fn run(o: &Options) -> Result<()> {
+    let get = |name: &str| o.size(name).max(1);
     let (n, m, rank) = (get("n"), get("m"), get("rank"));
     let scale = 16.0 / rank as f64;
     let w = ramp([n, m], 0.7, 0.02);
@@ -76,12 +52,7 @@ fn run(o: &HashMap<&str, usize>) -> Result<()> {
 }
 
 fn main() -> ExitCode {
-    let outcome = options().and_then(|o| run(&o).map_err(|e| e.to_string()));
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(e) => {
-            eprintln!("{e}");
-            ExitCode::FAILURE
-        }
-    }
+    let defaults = [("n", 4096), ("m", 4096), ("rank", 16), ("steps", 30)];
+    let options = Options::parse(&defaults, &[]);
+    exit(options.and_then(|o| run(&o).map_err(|e| e.to_string())))
 }

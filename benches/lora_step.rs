@@ -5,8 +5,11 @@
 //! first step and before the last, the peak of memory. The model has no pooler, norms after the residuals, exact GELU. With `--save` the
 //! weights and the batch go to a safetensors file first, from which `benches/peers/compare.py` gives other systems the same.
 
+mod support;
+
 use quaxide::{PyTree, optim::Optimiser, prelude::*, trace::op::DotGeneral};
-use std::{collections::HashMap, process::ExitCode, time::Instant};
+use std::{process::ExitCode, time::Instant};
+use support::{Options, exit, status_mb};
 
 const VOCABULARY: usize = 30522;
 
@@ -106,50 +109,8 @@ fn loss(model: &Encoder, ids: &Array, labels: &Array) -> Result<Array> {
     Ok(nn::losses::softmax_cross_entropy_with_integer_labels(&logits, labels).mean(()))
 }
 
-type Options = (HashMap<&'static str, usize>, Option<String>);
-
-fn options() -> Result<Options, String> {
-    let (mut save, mut options) = (
-        None,
-        HashMap::from([
-            ("batch", 16),
-            ("seq", 128),
-            ("d", 384),
-            ("ffn", 1536),
-            ("layers", 6),
-            ("heads", 12),
-            ("rank", 8),
-            ("steps", 8),
-        ]),
-    );
-    // What `cargo bench` itself adds.
-    let mut args = std::env::args().skip(1).filter(|a| a != "--bench");
-    while let Some(name) = args.next() {
-        let value = args.next();
-        if name == "--save" {
-            save = value;
-            continue;
-        }
-        let value = value.and_then(|v| v.parse().ok());
-        let option = name.strip_prefix("--").and_then(|n| options.get_mut(n));
-        match (option, value) {
-            (Some(option), Some(value)) => *option = value,
-            _ => return Err(format!("{name}: not an option with a number")),
-        }
-    }
-    Ok((options, save))
-}
-
-/// The peak of this process's memory, in MB; none where the system does not tell.
-fn peak_mb() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
-    let kb: u64 = line.split_whitespace().next()?.parse().ok()?;
-    Some(kb / 1024)
-}
-
-fn run((o, save): &Options) -> Result<()> {
-    let get = |name: &str| o.get(name).copied().unwrap_or(1);
+fn run(o: &Options) -> Result<()> {
+    let get = |name: &str| o.size(name);
     let (d, seq, batch) = (get("d"), get("seq"), get("batch"));
     let [embedding, positions, blocks, head, lora] = random::key(0).split();
     let block = |key: random::Key| Block::new(d, get("ffn"), get("heads"), &key);
@@ -186,7 +147,7 @@ fn run((o, save): &Options) -> Result<()> {
         random::randint(&ids, [batch, seq], 0, VOCABULARY as i32),
         random::randint(&labels, [batch], 0, 2),
     );
-    if let Some(path) = save {
+    if let Some(path) = o.text("save") {
         io::save_safetensors(path, &(model.clone(), data.clone()))?;
     }
     let (mut times, mut losses) = (vec![], vec![]);
@@ -207,18 +168,22 @@ fn run((o, save): &Options) -> Result<()> {
         nth(0),
         loss(losses.first()),
         loss(losses.last()),
-        peak_mb().unwrap_or(0)
+        status_mb("VmHWM").unwrap_or(0.0) as u64
     );
     Ok(())
 }
 
 fn main() -> ExitCode {
-    let outcome = options().and_then(|o| run(&o).map_err(|e| e.to_string()));
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(e) => {
-            eprintln!("{e}");
-            ExitCode::FAILURE
-        }
-    }
+    let defaults = [
+        ("batch", 16),
+        ("seq", 128),
+        ("d", 384),
+        ("ffn", 1536),
+        ("layers", 6),
+        ("heads", 12),
+        ("rank", 8),
+        ("steps", 8),
+    ];
+    let options = Options::parse(&defaults, &["save"]);
+    exit(options.and_then(|o| run(&o).map_err(|e| e.to_string())))
 }

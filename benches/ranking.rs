@@ -6,6 +6,8 @@
 //! least of many runs, both plans in turn. A pair counts if it is stable: even and odd runs agree within 10 %. The model
 //! that ships and one that is calibrated here are judged; a pair that the second ranks wrong is printed.
 
+mod support;
+
 use quaxide::{
     interp::{Interpreter, run},
     prelude::*,
@@ -294,22 +296,8 @@ fn measured(plans: &[Jaxpr; 2]) -> Result<([f64; 2], bool)> {
     })
 }
 
-fn options() -> std::result::Result<HashMap<&'static str, u64>, String> {
-    let mut options = HashMap::from([("islands", 200), ("seed", 0), ("list", 0)]);
-    let mut args = std::env::args().skip(1).filter(|a| a != "--bench");
-    while let Some(name) = args.next() {
-        let value = args.next().and_then(|v| v.parse().ok());
-        let option = name.strip_prefix("--").and_then(|n| options.get_mut(n));
-        match (option, value) {
-            (Some(option), Some(value)) => *option = value,
-            _ => return Err(format!("{name}: not an option with a number")),
-        }
-    }
-    Ok(options)
-}
-
-fn judge(o: &HashMap<&str, u64>) -> Result<()> {
-    let get = |name: &str| o.get(name).copied().unwrap_or(0);
+fn judge(o: &support::Options) -> Result<()> {
+    let get = |name: &str| o.number(name);
     let begin = Instant::now();
     let calibrated = algebra::calibrate()?;
     println!("calibrated in {:.1} s", begin.elapsed().as_secs_f64());
@@ -411,16 +399,11 @@ fn checked() -> Result<()> {
 }
 
 fn main() -> ExitCode {
-    let outcome = options().and_then(|o| {
+    let defaults = [("islands", 200), ("seed", 0), ("list", 0)];
+    let options = support::Options::parse(&defaults, &[]);
+    support::exit(options.and_then(|o| {
         checked()
             .and_then(|()| judge(&o))
             .map_err(|e| e.to_string())
-    });
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(e) => {
-            eprintln!("{e}");
-            ExitCode::FAILURE
-        }
-    }
+    }))
 }

@@ -3,6 +3,8 @@
 //! `benches/peers/sparse.py` writes the matrices as npy files into a folder, starts this with the folder's name, and measures `scipy.sparse`
 //! in turn. The first line out is the sum of the result; `--gradient` measures the derivative by the entries and by the dense matrix.
 
+mod support;
+
 use quaxide::{prelude::*, rules::Bcoo};
 use std::{
     io::{BufRead, Write},
@@ -58,11 +60,5 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     };
     let gradient = args.iter().any(|a| a == "--gradient");
-    match run(Path::new(folder), gradient) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(e) => {
-            eprintln!("{e}");
-            ExitCode::FAILURE
-        }
-    }
+    support::exit(run(Path::new(folder), gradient))
 }
