@@ -7,123 +7,30 @@
 
 mod support;
 
-use quaxide::{PyTree, optim::Optimiser, prelude::*, trace::op::DotGeneral};
+use quaxide::{optim::Optimiser, prelude::*};
 use std::{process::ExitCode, time::Instant};
-use support::{Options, exit, status_mb};
-
-const VOCABULARY: usize = 30522;
-
-#[derive(Clone, PyTree)]
-struct Block {
-    q: nn::Linear,
-    k: nn::Linear,
-    v: nn::Linear,
-    o: nn::Linear,
-    up: nn::Linear,
-    down: nn::Linear,
-    ln1: Norm,
-    ln2: Norm,
-    #[pytree(meta)]
-    heads: usize,
-}
-
-#[derive(Clone, PyTree)]
-struct Norm {
-    weight: Array,
-    bias: Array,
-}
-
-#[derive(Clone, PyTree)]
-struct Encoder {
-    embedding: Array,
-    positions: Array,
-    blocks: Vec<Block>,
-    head: nn::Linear,
-}
-
-/// `[…, in]` to `[…, out]`.
-fn linear(l: &nn::Linear, x: &Array) -> Array {
-    let last = x.shape().len().saturating_sub(1);
-    let y = x.dot_general(&l.weight, DotGeneral::new(([last], [1]), ([], [])));
-    match &l.bias {
-        Some(bias) => y + bias,
-        None => y,
-    }
-}
-
-impl Norm {
-    fn new(d: usize) -> Norm {
-        Norm {
-            weight: Array::ones([d], DType::F32),
-            bias: Array::zeros([d], DType::F32),
-        }
-    }
-
-    fn call(&self, x: &Array) -> Array {
-        let centred = x - x.keepdims(-1, |x, axes| x.mean(axes));
-        let variance = centred.square().keepdims(-1, |x, axes| x.mean(axes));
-        centred * (variance + 1e-12).rsqrt() * &self.weight + &self.bias
-    }
-}
-
-impl Block {
-    fn new(d: usize, ffn: usize, heads: usize, key: &random::Key) -> Block {
-        let [q, k, v, o, up, down] = key.split();
-        Block {
-            q: nn::Linear::new(d, d, &q),
-            k: nn::Linear::new(d, d, &k),
-            v: nn::Linear::new(d, d, &v),
-            o: nn::Linear::new(d, d, &o),
-            up: nn::Linear::new(d, ffn, &up),
-            down: nn::Linear::new(ffn, d, &down),
-            ln1: Norm::new(d),
-            ln2: Norm::new(d),
-            heads,
-        }
-    }
-
-    fn call(&self, x: &Array) -> Result<Array> {
-        let [n, t, d] = x.dims()?;
-        let size = d / self.heads;
-        let heads = |l: &nn::Linear| {
-            let y = linear(l, x).reshape([n, t, self.heads, size]);
-            y.transpose([0, 2, 1, 3])
-        };
-        let (q, k, v) = (heads(&self.q), heads(&self.k), heads(&self.v));
-        let scores = q.dot_general(&k, DotGeneral::new(([3], [3]), ([0, 1], [0, 1])));
-        let weights = nn::softmax(&(scores / (size as f64).sqrt()), -1);
-        let seen = weights.dot_general(&v, DotGeneral::new(([3], [2]), ([0, 1], [0, 1])));
-        let seen = seen.transpose([0, 2, 1, 3]).reshape([n, t, d]);
-        let x = self.ln1.call(&(x + linear(&self.o, &seen)));
-        let hidden = nn::gelu_exact(&linear(&self.up, &x));
-        Ok(self.ln2.call(&(&x + linear(&self.down, &hidden))))
-    }
-}
+use support::{
+    Options,
+    encoder::{Encoder, Sizes, VOCABULARY},
+    exit, status_mb,
+};
 
 fn loss(model: &Encoder, ids: &Array, labels: &Array) -> Result<Array> {
-    let mut x = model.embedding.take(ids, 0) + &model.positions;
-    for block in &model.blocks {
-        x = block.call(&x)?;
-    }
-    let logits = linear(&model.head, &x.mean(1));
+    let logits = model.call(ids)?;
     Ok(nn::losses::softmax_cross_entropy_with_integer_labels(&logits, labels).mean(()))
 }
 
 fn run(o: &Options) -> Result<()> {
     let get = |name: &str| o.size(name);
-    let (d, seq, batch) = (get("d"), get("seq"), get("batch"));
-    let [embedding, positions, blocks, head, lora] = random::key(0).split();
-    let block = |key: random::Key| Block::new(d, get("ffn"), get("heads"), &key);
-    let model = Encoder {
-        embedding: random::normal(&embedding, [VOCABULARY, d]) * 0.02,
-        positions: random::normal(&positions, [seq, d]) * 0.02,
-        blocks: blocks
-            .split_vec(get("layers"))
-            .into_iter()
-            .map(block)
-            .collect(),
-        head: nn::Linear::new(d, 2, &head),
-    };
+    let (seq, batch) = (get("seq"), get("batch"));
+    let model = Encoder::new(&Sizes {
+        seq,
+        d: get("d"),
+        ffn: get("ffn"),
+        layers: get("layers"),
+        heads: get("heads"),
+    });
+    let lora = random::key(2);
     let model = Encoder {
         blocks: loraify(&model.blocks, LoraConfig::rank(get("rank")), &lora)?,
         ..model

@@ -1,21 +1,26 @@
-"""Quaxide beside its peers on a LoRA training step, in one sitting.
+"""Quaxide beside its peers, in one sitting: each sub-command is a piece of work, and ends with ratios that are above 1 where ours is ahead.
 
-    python3 benches/peers/compare.py lora_step [--batch 16 --seq 128 --d 384 --ffn 1536 --layers 6 --heads 12 --rank 8]
-                                               [--steps 8 --rounds 3 --systems quaxide,torch_peft,torch_compile,jax_quax]
+    python3 benches/peers/compare.py lora_step    [--batch 16 --seq 128 --d 384 --ffn 1536 --layers 6 --heads 12 --rank 8 --steps 8]
+    python3 benches/peers/compare.py compile_time [the same]: the first step, planning included, less a steady one
+    python3 benches/peers/compare.py memory       [the same]: the peak of a process that trains
+    python3 benches/peers/compare.py gemm | lora_product | softmax | layer_norm | gelu | cross_entropy | attention | conv | adamw |
+                                     inference | overhead  [--shapes 2048,384 ...] [--dtype f32|bf16] [--seconds 0.3]
 
-Makes a virtual environment with pinned peers in target/peers (once) and builds `benches/lora_step.rs`, which writes its weights and its
-batch to a file; the peers read that, so that all systems train the same model on the same data, by AdamW. Systems run
-in turn, each run in a process of its own that waits for the machine to be idle and says how busy others were meanwhile (`others`, a
-share of one core). Prints a line for each run, a line for each system, and last one with the ratios of the medians.
+All take `--rounds N` and `--systems NAME,...`. A virtual environment with pinned peers is made in target/peers (once), and the
+benchmarks of this repository are built. Systems run in turn, round after round, each when the machine is idle; a line says how busy
+others were meanwhile (`others`, a share of one core), and ratios are of medians over the rounds.
 
-torch runs in its best ordinary setting: medium precision, freed memory kept (`torch_peft`), and compiled (`torch_compile`).
+`lora_step` runs `benches/lora_step.rs`, which writes its weights and its batch to a file that the peers (`lora_step.py`) read: all
+systems train the same model on the same data, by AdamW. It prints a line for each run, a line for each system, the share of the
+processor's peak (the same amount of work ÷ the time ÷ what `peak_gflops` measures), and last the ratios.
+
+The other sub-commands run kernels: ours (`benches/kernels.rs`) and the peers' (`kernels.py`) answer the same requests.
 """
 
 import argparse
 import json
 import os
 import pathlib
-import re
 import resource
 import statistics
 import subprocess
@@ -23,184 +28,27 @@ import sys
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+HERE = pathlib.Path(__file__).resolve().parent
 VENV = ROOT / "target" / "peers" / "venv"
 PINNED = ["torch==2.15.0", "peft==0.21.2", "jax==0.10.2", "equinox==0.13.8", "quax==0.4.6",
-          "optax==0.2.8", "safetensors", "numpy"]
+          "optax==0.2.8", "onnx", "onnxruntime", "safetensors", "numpy"]
 SIZES = dict(batch=16, seq=128, d=384, ffn=1536, layers=6, heads=12, rank=8, steps=8)
-LINEAR = ["q", "k", "v", "o", "up", "down"]
 # Memory that is freed stays with the process, which spares torch the first touch of its pages at each step.
 KEEP = dict(MALLOC_MMAP_THRESHOLD_="4294967296", MALLOC_TRIM_THRESHOLD_="4294967296", MALLOC_TOP_PAD_="268435456")
 
-
-def named(arrays):
-    """Paths as Quaxide writes them, `[0].blocks[1].q.bias`, as `0.blocks.1.q.bias`."""
-    return {re.sub(r"\[(\d+)\]", r".\1", name).lstrip("."): array for name, array in arrays.items()}
-
-
-def report(system, losses, times):
-    first, *times = times
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"system={system} dtype=f32 first_ms={first:.1f} median_ms={statistics.median(times):.1f} min_ms={min(times):.1f} "
-          f"first_loss={losses[0]:.6f} loss={losses[-1]:.6f} peak_mb={peak:.0f}")
-
-
-def timed(step, steps):
-    losses, times = [], []
-    for _ in range(steps + 1):
-        start = time.perf_counter()
-        losses.append(step())
-        times.append((time.perf_counter() - start) * 1e3)
-    return losses, times
-
-
-def torch_peft(o, compiled):
-    import torch
-    from peft import LoraConfig, get_peft_model
-    from safetensors.torch import load_file
-    from torch import nn
-
-    torch.set_float32_matmul_precision("medium")
-    given = named(load_file(o.weights))
-
-    class Block(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.q, self.k, self.v, self.o = (nn.Linear(o.d, o.d) for _ in range(4))
-            self.up, self.down = nn.Linear(o.d, o.ffn), nn.Linear(o.ffn, o.d)
-            self.ln1, self.ln2 = (nn.LayerNorm(o.d, eps=1e-12) for _ in range(2))
-
-        def forward(self, x):
-            heads = lambda y: y.view(x.shape[0], x.shape[1], o.heads, -1).transpose(1, 2)
-            q, k, v = heads(self.q(x)), heads(self.k(x)), heads(self.v(x))
-            seen = nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(x.shape)
-            x = self.ln1(x + self.o(seen))
-            return self.ln2(x + self.down(nn.functional.gelu(self.up(x))))
-
-    class Encoder(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.embedding = nn.Parameter(given["0.embedding"])
-            self.positions = nn.Parameter(given["0.positions"])
-            self.blocks = nn.ModuleList(Block() for _ in range(o.layers))
-            self.head = nn.Linear(o.d, 2)
-
-        def forward(self, ids):
-            x = nn.functional.embedding(ids, self.embedding) + self.positions
-            for block in self.blocks:
-                x = block(x)
-            return self.head(x.mean(1))
-
-    model = Encoder()
-    with torch.no_grad():
-        model.head.weight.copy_(given["0.head.weight"])
-        model.head.bias.copy_(given["0.head.bias"])
-        for i, block in enumerate(model.blocks):
-            for name in LINEAR:
-                getattr(block, name).weight.copy_(given[f"0.blocks.{i}.{name}.weight.w"])
-                getattr(block, name).bias.copy_(given[f"0.blocks.{i}.{name}.bias"])
-            for name in ("ln1", "ln2"):
-                getattr(block, name).weight.copy_(given[f"0.blocks.{i}.{name}.weight"])
-                getattr(block, name).bias.copy_(given[f"0.blocks.{i}.{name}.bias"])
-    config = LoraConfig(r=o.rank, lora_alpha=o.rank, lora_dropout=0.0, target_modules=r"blocks\..*\.(q|k|v|o|up|down)")
-    model = get_peft_model(model, config)
-    with torch.no_grad():
-        for i, block in enumerate(model.base_model.model.blocks):
-            for name in LINEAR:
-                layer = getattr(block, name)
-                layer.lora_A["default"].weight.copy_(given[f"0.blocks.{i}.{name}.weight.b"])
-                layer.lora_B["default"].weight.copy_(given[f"0.blocks.{i}.{name}.weight.a"])
-    model.train()
-    optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], 1e-3, weight_decay=o.decay)
-    forward = torch.compile(model) if compiled else model
-    ids, labels = given["1.0"].long(), given["1.1"].long()
-
-    def step():
-        optimiser.zero_grad()
-        loss = nn.functional.cross_entropy(forward(ids), labels)
-        loss.backward()
-        optimiser.step()
-        return loss.item()
-
-    report("torch_compile" if compiled else "torch_peft", *timed(step, o.steps))
-
-
-def jax_quax(o):
-    import equinox as eqx
-    import jax
-    import jax.numpy as jnp
-    import optax
-    import quax
-    import quax.examples.lora as lora
-    from safetensors.numpy import load_file
-
-    given = {k: jnp.asarray(v) for k, v in named(load_file(o.weights)).items()}
-
-    def weights(i, name):
-        at = f"0.blocks.{i}.{name}"
-        w = lora.LoraArray(given[f"{at}.weight.w"], rank=o.rank, scale=1.0, key=jax.random.PRNGKey(0))
-        parts = (given[f"{at}.weight.a"], given[f"{at}.weight.b"])
-        return eqx.tree_at(lambda w: (w.a, w.b), w, parts), given[f"{at}.bias"]
-
-    norm_of = lambda i, n: (given[f"0.blocks.{i}.{n}.weight"], given[f"0.blocks.{i}.{n}.bias"])
-    blocks = [
-        dict({n: weights(i, n) for n in LINEAR}, ln1=norm_of(i, "ln1"), ln2=norm_of(i, "ln2")) for i in range(o.layers)
-    ]
-    model = dict(embedding=given["0.embedding"], positions=given["0.positions"], blocks=blocks,
-                 head=(given["0.head.weight"], given["0.head.bias"]))
-
-    def linear(layer, x):
-        weight, bias = layer
-        return jax.lax.dot_general(x, weight, (((x.ndim - 1,), (1,)), ((), ()))) + bias
-
-    def norm(layer, x):
-        mean = x.mean(-1, keepdims=True)
-        variance = ((x - mean) ** 2).mean(-1, keepdims=True)
-        return (x - mean) * jax.lax.rsqrt(variance + 1e-12) * layer[0] + layer[1]
-
-    def block(b, x):
-        n, t, _ = x.shape
-        heads = lambda y: y.reshape(n, t, o.heads, -1).transpose(0, 2, 1, 3)
-        q, k, v = (heads(linear(b[name], x)) for name in ("q", "k", "v"))
-        w = jax.nn.softmax(jnp.einsum("nhid,nhjd->nhij", q, k) / (o.d // o.heads) ** 0.5, -1)
-        seen = jnp.einsum("nhij,nhjd->nhid", w, v).transpose(0, 2, 1, 3).reshape(n, t, -1)
-        x = norm(b["ln1"], x + linear(b["o"], seen))
-        return norm(b["ln2"], x + linear(b["down"], jax.nn.gelu(linear(b["up"], x), approximate=False)))
-
-    def loss(model, ids, labels):
-        x = model["embedding"][ids] + model["positions"]
-        for b in model["blocks"]:
-            x = block(b, x)
-        logits = jax.nn.log_softmax(linear(model["head"], x.mean(1)))
-        return -jnp.mean(jnp.take_along_axis(logits, labels[:, None], 1))
-
-    is_lora = lambda x: isinstance(x, lora.LoraArray)
-    trains = jax.tree_util.tree_map(
-        lambda x: eqx.tree_at(lambda w: (w._w, w.a, w.b), x, (False, True, True)) if is_lora(x) else False,
-        model, is_leaf=is_lora)
-    trained, frozen = eqx.partition(model, trains)
-    optimiser = optax.adamw(1e-3, weight_decay=o.decay)
-    state = optimiser.init(eqx.filter(trained, eqx.is_array))
-    ids, labels = given["1.0"], given["1.1"]
-
-    @eqx.filter_jit
-    def update(trained, state):
-        of = lambda t: quax.quaxify(loss)(eqx.combine(t, frozen), ids, labels)
-        value, grads = eqx.filter_value_and_grad(of)(trained)
-        updates, state = optimiser.update(grads, state, trained)
-        return eqx.apply_updates(trained, updates), state, value
-
-    def step():
-        nonlocal trained, state
-        trained, state, value = update(trained, state)
-        return float(value)
-
-    report("jax_quax", *timed(step, o.steps))
-
-
-PEERS = {
-    "torch_peft": lambda o: torch_peft(o, compiled=False),
-    "torch_compile": lambda o: torch_peft(o, compiled=True),
-    "jax_quax": jax_quax,
+# What the sub-commands of kernels ask for: the names of the kernels, and their sizes.
+SHAPES = {
+    "gemm": (["gemm"], ["1024,1024,1024", "2048,384,384", "2048,384,1536", "2048,1536,384", "2048,384,8", "2048,8,384", "512,64,512"]),
+    "lora_product": (["lora_product"], ["4096,8,1", "4096,8,16", "4096,8,256"]),
+    "softmax": (["softmax", "softmax_grad"], ["24576,128", "2048,1000"]),
+    "layer_norm": (["layer_norm", "layer_norm_grad"], ["2048,384", "512,1531"]),
+    "gelu": (["gelu", "gelu_grad", "gelu_tanh", "gelu_tanh_grad"], ["2048,1536"]),
+    "cross_entropy": (["cross_entropy", "cross_entropy_grad"], ["2048,1000"]),
+    "attention": (["attention", "attention_grad"], ["16,12,128,32", "2,12,1024,64"]),
+    "conv": (["conv", "conv_grad"], ["8,64,56,56,64,3", "16,16,32,32,32,3"]),
+    "adamw": (["adamw"], ["72,384,8", "4,1536,384"]),
+    "inference": (["inference"], ["1,128", "32,128"]),
+    "overhead": (["overhead"], ["10,12"]),
 }
 
 
@@ -214,10 +62,10 @@ def environment():
     return python
 
 
-def built():
-    command = ["cargo", "bench", "--bench", "lora_step", "--no-run", "--message-format", "json"]
+def built(bench):
+    command = ["cargo", "bench", "--bench", bench, "--no-run", "--message-format", "json"]
     lines = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
-    made = [m["executable"] for m in map(json.loads, lines) if m.get("target", {}).get("name") == "lora_step"]
+    made = [m["executable"] for m in map(json.loads, lines) if m.get("target", {}).get("name") == bench]
     return next(path for path in made if path)
 
 
@@ -227,7 +75,7 @@ def busy():
     return (sum(fields[:3]) + sum(fields[5:8])) / os.sysconf("SC_CLK_TCK")
 
 
-def wait_for_idle(limit=120):
+def wait_for_idle(limit):
     end = time.time() + limit
     while time.time() < end:
         before = busy()
@@ -236,11 +84,16 @@ def wait_for_idle(limit=120):
             return
 
 
-def run(command, keep):
-    wait_for_idle()
+def variables(system):
+    return dict(os.environ, **(KEEP if system.startswith("torch") else {}))
+
+
+def run(command, system):
+    """One process: what its last line says, by name."""
+    wait_for_idle(120)
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     before, start = busy(), time.time()
-    done = subprocess.run(command, env=dict(os.environ, **(KEEP if keep else {})), capture_output=True, text=True)
+    done = subprocess.run(command, env=variables(system), capture_output=True, text=True)
     wall, after = time.time() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
     mine = after.ru_utime + after.ru_stime - used.ru_utime - used.ru_stime
     others = max(0.0, busy() - before - mine) / wall
@@ -251,47 +104,120 @@ def run(command, keep):
     return {k: v for k, v in (pair.split("=", 1) for pair in lines[-1].split())}
 
 
-def compare(o):
-    python, bench = environment(), built()
+def peak():
+    """GFLOP/s of all threads, measured now: the best of three times."""
+    best = 0.0
+    for _ in range(3):
+        wait_for_idle(30)
+        done = subprocess.run([built("kernels")], input="peak\n", capture_output=True, text=True, check=True)
+        best = max(best, float(done.stdout.split()[0]))
+    return best
+
+
+def gflop(o):
+    """The matrix products of a training step: forward, back through the frozen weights (but those of the first q, k and v, below which
+    nothing is trained), the low-rank parts, attention."""
+    tokens = o.batch * o.seq
+    dense = 2 * tokens * o.layers * (4 * o.d * o.d + 2 * o.d * o.ffn)
+    unneeded = 2 * tokens * 3 * o.d * o.d
+    low_rank = 2 * tokens * o.layers * o.rank * (4 * 2 * o.d + 2 * (o.d + o.ffn))
+    attention = 2 * 2 * o.batch * o.layers * o.seq * o.seq * o.d
+    return (2 * dense - unneeded + 3 * low_rank + 3 * attention) / 1e9
+
+
+def training(o):
+    python, bench = environment(), built("lora_step")
     sizes = [word for name in SIZES for word in (f"--{name}", str(getattr(o, name)))]
     weights = ROOT / "target" / "peers" / "lora_step.safetensors"
+    # That of `optim::adamw`, as of optax.
+    decay = ["--decay", "1e-4"]
     runs = {}
     for number in range(o.rounds):
-        for system in o.systems.split(","):
+        for system in o.systems.split(",") if o.systems else ["quaxide", "torch_peft", "torch_compile", "jax_quax"]:
             if system == "quaxide":
                 command = [bench, *sizes] + (["--save", str(weights)] if number == 0 else [])
             else:
-                command = [python, __file__, "--peer", system, "--weights", weights, *sizes]
-            runs.setdefault(system, []).append(run(command, keep=system.startswith("torch")))
+                command = [python, HERE / "lora_step.py", system, "--weights", weights, *sizes, *decay]
+            runs.setdefault(system, []).append(run(command, system))
     median = lambda system, key: statistics.median(float(r[key]) for r in runs[system])
     for system in runs:
-        print(f"{system}: median_ms={median(system, 'median_ms'):.1f} first_loss={runs[system][0]['first_loss']} "
-              f"loss={runs[system][0]['loss']} peak_mb={median(system, 'peak_mb'):.0f}")
+        print(f"{system}: first_ms={median(system, 'first_ms'):.1f} median_ms={median(system, 'median_ms'):.1f} "
+              f"first_loss={runs[system][0]['first_loss']} loss={runs[system][0]['loss']} peak_mb={median(system, 'peak_mb'):.0f}")
     peers = [s for s in runs if s != "quaxide"]
-    ours = median("quaxide", "median_ms")
-    best = min(median(s, "median_ms") for s in peers)
-    line = " ".join(f"{s}_ms={median(s, 'median_ms'):.1f}" for s in peers)
-    print(f"lora_step dtype=f32 ours_ms={ours:.1f} {line} best_peer/ours={best / ours:.2f} "
-          f"ours_peak_mb={median('quaxide', 'peak_mb'):.0f} best_peer_peak_mb={min(median(s, 'peak_mb') for s in peers):.0f} "
-          f"first_step_ratio={median('quaxide', 'first_ms') / ours:.2f}")
+    least = lambda key: min(median(s, key) for s in peers)
+    if o.what == "lora_step":
+        ours = median("quaxide", "median_ms")
+        top, work = peak(), gflop(o)
+        print(f"gflop={work:.1f} peak_gflops={top:.0f} share_of_peak={work / (ours * 1e-3) / top:.2f}")
+        line = " ".join(f"{s}_ms={median(s, 'median_ms'):.1f}" for s in peers)
+        print(f"lora_step dtype=f32 ours_ms={ours:.1f} {line} best_peer/ours={least('median_ms') / ours:.2f} "
+              f"ours_peak_mb={median('quaxide', 'peak_mb'):.0f} best_peer_peak_mb={least('peak_mb'):.0f} "
+              f"first_step_ratio={median('quaxide', 'first_ms') / ours:.2f}")
+    elif o.what == "compile_time":
+        extra = {s: median(s, "first_ms") - median(s, "median_ms") for s in runs}
+        line = " ".join(f"{s}_ms={extra[s]:.1f}" for s in peers)
+        print(f"compile_time ours_ms={extra['quaxide']:.1f} {line} "
+              f"best_compiler/ours={min(extra[s] for s in peers if s != 'torch_peft') / extra['quaxide']:.1f}")
+    else:
+        line = " ".join(f"{s}_mb={median(s, 'peak_mb'):.0f}" for s in peers)
+        print(f"memory ours_mb={median('quaxide', 'peak_mb'):.0f} {line} best_peer/ours={least('peak_mb') / median('quaxide', 'peak_mb'):.2f}")
+
+
+def kernels(o):
+    python = environment()
+    names = ["torch", "torch_compile", "jax"] + (["onnxruntime"] if o.what == "inference" else [])
+    names = [s for s in o.systems.split(",") if s != "quaxide"] if o.systems else names
+    commands = dict({"quaxide": [built("kernels")]}, **{s: [python, HERE / "kernels.py", s] for s in names})
+    pipe = subprocess.PIPE
+    systems = {s: subprocess.Popen(c, env=variables(s), stdin=pipe, stdout=pipe, text=True) for s, c in commands.items()}
+
+    def ask(system, request):
+        systems[system].stdin.write(request + "\n")
+        systems[system].stdin.flush()
+        answer = systems[system].stdout.readline().split()
+        if not answer:
+            sys.exit(f"{system}: no answer to `{request}`")
+        return None if answer == ["none"] else [float(x) for x in answer]
+
+    cases, shapes = SHAPES[o.what]
+    dtypes = [o.dtype] if o.dtype else ["f32", "bf16"] if o.what == "gemm" else ["f32"]
+    for dtype in dtypes:
+        for shape in o.shapes or shapes:
+            for case in cases:
+                request = f"{case} {dtype} {o.seconds} {shape.replace(',', ' ')}"
+                times, others = {}, []
+                for _ in range(o.rounds):
+                    for system in systems:
+                        wait_for_idle(10)
+                        answer = ask(system, request)
+                        if answer:
+                            times.setdefault(system, []).append(answer[1])
+                best = {s: statistics.median(t) for s, t in times.items()}
+                peers = {s: t for s, t in best.items() if s != "quaxide"}
+                line = " ".join(f"{s}_ms={t:.4f}" for s, t in peers.items())
+                rate = ""
+                if case == "gemm":
+                    m, k, n = map(int, shape.split(","))
+                    rate = f" ours_gflops={2e-6 * m * k * n / best['quaxide']:.0f}"
+                print(f"{case} dtype={dtype} shape={shape} ours_ms={best['quaxide']:.4f} {line} "
+                      f"best_peer/ours={min(peers.values()) / best['quaxide']:.2f}{rate}", flush=True)
+    for process in systems.values():
+        process.stdin.close()
+        process.wait()
 
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("what", nargs="?", choices=["lora_step"], default="lora_step")
+    p.add_argument("what", nargs="?", choices=["lora_step", "compile_time", "memory", *SHAPES], default="lora_step")
     for name, default in SIZES.items():
         p.add_argument(f"--{name}", type=int, default=default)
     p.add_argument("--rounds", type=int, default=3)
-    p.add_argument("--systems", default="quaxide,torch_peft,torch_compile,jax_quax")
-    p.add_argument("--peer", choices=sorted(PEERS), help=argparse.SUPPRESS)
-    p.add_argument("--weights", help=argparse.SUPPRESS)
-    # That of `optim::adamw`, as of optax.
-    p.add_argument("--decay", type=float, default=1e-4)
+    p.add_argument("--systems")
+    p.add_argument("--shapes", nargs="+")
+    p.add_argument("--dtype", choices=["f32", "bf16", "f16"])
+    p.add_argument("--seconds", type=float, default=0.3)
     o = p.parse_args()
-    if o.peer:
-        PEERS[o.peer](o)
-    else:
-        compare(o)
+    kernels(o) if o.what in SHAPES else training(o)
 
 
 if __name__ == "__main__":

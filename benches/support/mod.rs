@@ -1,6 +1,8 @@
 //! What the benchmarks that take options share.
 #![allow(dead_code, reason = "no benchmark uses all of it")]
 
+pub mod encoder;
+
 use std::{collections::HashMap, process::ExitCode};
 
 /// What was asked for on the command line: `--name NUMBER`, and what is text.

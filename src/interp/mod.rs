@@ -51,3 +51,13 @@ pub fn run(program: &Jaxpr, args: &[Array], way: Interpreter) -> Result<Vec<Arra
     };
     Ok(results.into_iter().map(Array::from_shared).collect())
 }
+
+/// The most additions and multiplications of `f32` in a nanosecond (GFLOP/s) that all threads together reach, measured now on operands
+/// that the caches hold: what the speed of a program is a share of.
+///
+/// ```
+/// assert!(quaxide::interp::peak_gflops().unwrap() > 0.0);
+/// ```
+pub fn peak_gflops() -> Result<f64> {
+    compiled::peak::gflops()
+}

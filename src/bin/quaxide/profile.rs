@@ -71,7 +71,10 @@ pub(crate) fn profile(
     let mut rows: Vec<(String, Row)> = rows.into_iter().collect();
     rows.sort_by(|a, b| b.1.us.total_cmp(&a.1.us).then_with(|| a.0.cmp(&b.0)));
     let total: f64 = rows.iter().map(|r| r.1.us).sum();
-    let peak = CostModel::current();
+    let (bandwidth, peak) = (
+        CostModel::current().bytes_per_us,
+        quaxide::interp::peak_gflops()?,
+    );
     if !json {
         out.line(&format!(
             "{:>7} {:>9} {:>6} {:>8} {:>5} {:>7} {:>5}  operation",
@@ -98,14 +101,14 @@ pub(crate) fn profile(
             r.us / 1e3,
             100.0 * r.us / total.max(1e-3),
             flops / 1e3,
-            100.0 * flops / peak.flops_per_us,
+            0.1 * flops / peak,
             bytes / 1e3,
-            100.0 * bytes / peak.bytes_per_us,
+            100.0 * bytes / bandwidth,
         ))?;
     }
     if !json {
         out.line(&format!(
-            "{:>7} {:>9.2}  all steps; peaks are those of `quaxide calibrate`",
+            "{:>7} {:>9.2}  all steps; the first peak is measured now, the second that of `quaxide calibrate`",
             rows.iter().map(|r| r.1.calls).sum::<usize>(),
             total / 1e3
         ))?;

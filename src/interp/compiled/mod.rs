@@ -14,6 +14,7 @@ mod kept;
 mod kernels;
 mod moves;
 mod parallel;
+pub(crate) mod peak;
 mod plan;
 mod profile;
 mod recompute;
