@@ -128,8 +128,34 @@ fn cases() -> Vec<Case> {
 }
 
 /// Functions of `jax.nn` and `jax.numpy`.
+fn square_plus(x: &Array) -> Array {
+    x * x + 1
+}
+
+fn powers(x: &Array) -> Array {
+    (0..12).fold(x.clone(), |x, _| &x * &x)
+}
+
 fn functions() -> Vec<Case> {
     vec![
+        one("called_twice", |x| {
+            let f = jit(square_plus);
+            Array::from_result((|| Ok(f(x)? + f(&(x + 1))?))())
+        }),
+        one("called_twice_each", |x| {
+            let f = jit(square_plus);
+            let wave = jit(|y: &Array| lax::sin(y));
+            let other = jit(|y: &Array| lax::cos(y));
+            Array::from_result((|| Ok(wave(&f(x)?)? + other(&f(&wave(&other(x)?)?)?)?))())
+        }),
+        one("called_in_scan", |x| {
+            let f = jit(square_plus);
+            let step = |c: &Array, y: &Array| Ok::<_, Error>((f(&f(c)?)? + y, c.clone()));
+            Array::from_result(scan(step, &x.index(0), x).map(|(_, y)| y))
+        }),
+        one("called_once_and_long", |x| {
+            Array::from_result(jit(powers)(x))
+        }),
         one("relu", nn::relu),
         one("relu6", nn::relu6),
         one("silu", nn::silu),

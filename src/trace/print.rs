@@ -1,9 +1,12 @@
 //! The text of programs, as `jax.make_jaxpr` prints it: a pretty printer after Wadler and Lindig ("Strictly Pretty"), width 80.
+//!
+//! As there, a program that stands in several places or is long is printed once, in front and under a name: `let f = { … } in`.
 
-use super::{Atom, Jaxpr, Literal, Program, Var, op::Param};
+use super::{Atom, Eqn, Jaxpr, Literal, Program, Var, op::Param};
 use crate::array::Scalar;
+use indexmap::IndexMap;
 use rustc_hash::{FxHashMap, FxHashSet};
-use std::fmt;
+use std::{collections::VecDeque, fmt};
 
 const WIDTH: isize = 80;
 
@@ -88,6 +91,10 @@ fn layout(doc: &Doc) -> String {
 struct Names {
     given: FxHashMap<(usize, Var), String>,
     count: usize,
+    /// Programs with names of their own, by their addresses.
+    programs: FxHashMap<usize, String>,
+    /// Their names, which no variable takes.
+    taken: FxHashSet<String>,
 }
 
 impl Names {
@@ -95,8 +102,13 @@ impl Names {
         if let Some(name) = self.given.get(&(program, v)) {
             return name.clone();
         }
-        let name = alphabetic(self.count);
-        self.count += 1;
+        let name = loop {
+            let name = alphabetic(self.count);
+            self.count += 1;
+            if !self.taken.contains(&name) {
+                break name;
+            }
+        };
         self.given.insert((program, v), name.clone());
         name
     }
@@ -183,6 +195,88 @@ pub(crate) fn python_float(x: f64) -> String {
     if s.contains('.') { s } else { format!("{s}.0") }
 }
 
+/// A program with more equations than this has a name even if it stands in one place.
+const LONG: usize = 10;
+
+/// What is known of programs within programs, as they are met level by level.
+#[derive(Default)]
+struct Walk {
+    /// The programs of the next levels.
+    next: VecDeque<Program>,
+    /// The name of the first equation that names a program.
+    called: FxHashMap<usize, String>,
+}
+
+impl Walk {
+    fn meet(&mut self, eqns: &[Eqn]) {
+        for e in eqns {
+            let Some(inner) = e.op.inner() else { continue };
+            let (mut name, mut programs) = (None, vec![]);
+            for (key, value) in e.op.params() {
+                match value {
+                    Param::Text(s) if key == "name" => name = Some(word(&s)),
+                    Param::Text(_) => {}
+                    Param::Program(p) => programs.push(p),
+                    Param::Programs(ps) => programs.extend(ps),
+                }
+            }
+            if programs.is_empty() {
+                programs = inner.programs().into_iter().cloned().collect();
+            }
+            for p in programs {
+                if let Some(name) = &name {
+                    self.called.entry(p.id()).or_insert_with(|| name.clone());
+                }
+                self.next.push_back(p);
+            }
+        }
+    }
+}
+
+/// A function's name as one that a program can have: `lambda` for `<lambda>`.
+fn word(name: &str) -> String {
+    let name = name.trim_matches(['<', '>']);
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let starts = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    let means = matches!(name, "True" | "False" | "None" | "nan" | "inf" | "let");
+    match starts && !means && name.chars().all(fits) {
+        true => name.into(),
+        false => "jaxpr".into(),
+    }
+}
+
+/// The programs that have names, in the order in which they are met: those that stand in several places, and the long ones.
+fn named(whole: &Jaxpr) -> Vec<(String, Program)> {
+    let mut walk = Walk::default();
+    walk.meet(whole.eqns());
+    let mut met: IndexMap<usize, (Program, u8)> = IndexMap::new();
+    while let Some(p) = walk.next.pop_front() {
+        let (_, times) = met.entry(p.id()).or_insert_with(|| (p.clone(), 0));
+        // A program that stands in two places has its own in two as well: a third look tells nothing new.
+        if *times < 2 {
+            *times += 1;
+            walk.meet(p.eqns());
+        }
+    }
+    let mut taken: FxHashMap<String, usize> = FxHashMap::default();
+    let mut all = vec![];
+    for (id, (program, times)) in met {
+        if times < 2 && program.eqns().len() <= LONG {
+            continue;
+        }
+        let base = walk.called.remove(&id).unwrap_or_else(|| "jaxpr".into());
+        let (mut name, mut n) = (base.clone(), taken.get(&base).copied().unwrap_or(0));
+        while taken.contains_key(&name) {
+            name = format!("{base}{n}");
+            n += 1;
+        }
+        taken.insert(base, n.max(1));
+        taken.entry(name.clone()).or_insert(1);
+        all.push((name, program));
+    }
+    all
+}
+
 struct Printer {
     names: Names,
 }
@@ -210,6 +304,28 @@ impl Printer {
     fn list(docs: Vec<Doc>, separator: &'static str) -> Doc {
         let separator = || Doc::Concat(vec![text(separator), group(Doc::Break(" "))]);
         nest(2, group(join(separator, docs)))
+    }
+
+    /// The whole text: programs with names, and then the program that uses them.
+    fn text(&mut self, j: &Jaxpr) -> String {
+        let named = named(j);
+        for (name, p) in &named {
+            self.names.programs.insert(p.id(), name.clone());
+            self.names.taken.insert(name.clone());
+        }
+        let mut docs = vec![];
+        for (name, p) in &named {
+            let program = self.program(p, p.id());
+            let parts = vec![
+                text(format!("let {name} = ")),
+                program,
+                text(" in"),
+                Doc::Break(" "),
+            ];
+            docs.push(Doc::Concat(parts));
+        }
+        docs.push(self.program(j, std::ptr::from_ref(j) as usize));
+        layout(&Doc::Concat(docs))
     }
 
     fn program(&mut self, j: &Jaxpr, id: usize) -> Doc {
@@ -259,12 +375,16 @@ impl Printer {
     }
 
     fn inner(&mut self, p: &Program) -> Doc {
-        self.program(p, p.id())
+        match self.names.programs.get(&p.id()) {
+            Some(name) => text(name.clone()),
+            None => self.program(p, p.id()),
+        }
     }
 
-    fn equation(&mut self, j: &Jaxpr, id: usize, e: &super::Eqn, used: &FxHashSet<Var>) -> Doc {
-        if let Some(call) = e.op.get::<super::op::Jit>() {
-            let p = &call.jaxpr;
+    fn equation(&mut self, j: &Jaxpr, id: usize, e: &Eqn, used: &FxHashSet<Var>) -> Doc {
+        let call = e.op.get::<super::op::Jit>();
+        let here = |p: &Program, names: &Names| !names.programs.contains_key(&p.id());
+        if let Some(p) = call.map(|c| &c.jaxpr).filter(|p| here(p, &self.names)) {
             let vars = |v: &[Var]| v.iter().map(|v| Atom::Var(*v)).collect::<Vec<_>>();
             self.names
                 .share((p.id(), &vars(&p.invars)), (id, &e.inputs));
@@ -325,7 +445,6 @@ impl fmt::Display for Jaxpr {
         let mut printer = Printer {
             names: Names::default(),
         };
-        let doc = printer.program(self, std::ptr::from_ref(self) as usize);
-        f.write_str(layout(&doc).trim_end())
+        f.write_str(printer.text(self).trim_end())
     }
 }

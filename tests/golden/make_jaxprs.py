@@ -62,7 +62,29 @@ CASES = {
     "jit": lambda x: jax.jit(lambda y: lax.sin(y) + x)(x),
 }
 
+@jax.jit
+def square_plus(x):
+    return x * x + 1
+
+
+@jax.jit
+def powers(x):
+    for _ in range(12):
+        x = x * x
+    return x
+
+
+def twice(x):
+    wave = jax.jit(lambda y: lax.sin(y))
+    other = jax.jit(lambda y: lax.cos(y))
+    return wave(square_plus(x)) + other(square_plus(wave(other(x))))
+
+
 FUNCTIONS = {
+    "called_twice": lambda x: square_plus(x) + square_plus(x + 1),
+    "called_twice_each": twice,
+    "called_in_scan": lambda x: lax.scan(lambda c, y: (square_plus(square_plus(c)) + y, c), x[0], x)[1],
+    "called_once_and_long": lambda x: powers(x),
     "relu": jax.nn.relu,
     "relu6": jax.nn.relu6,
     "silu": jax.nn.silu,
