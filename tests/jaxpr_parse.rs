@@ -33,7 +33,9 @@ fn same(a: &Array, b: &Array) -> bool {
 
 #[test]
 fn printing_and_reading_are_inverse_on_random_programs() {
-    for seed in 1..400 {
+    // Of more programs by `QUAXIDE_PROGRAMS`.
+    let count = std::env::var("QUAXIDE_PROGRAMS").map_or(Ok(400), |n| n.parse());
+    for seed in 1..=count.unwrap() {
         let made = generate(seed, ANY);
         let program = make_jaxpr(|x: &Vec<Array>| made.program.run(x))(&made.x).unwrap();
         let text = program.to_string();
@@ -143,6 +145,18 @@ fn literals_keep_their_values() {
             .replace(';', "")
     };
     assert_eq!(words(&program.to_string()), words(text));
+}
+
+/// Such an equation has no `=`, as in JAX.
+#[test]
+fn equations_may_have_no_results() {
+    let text = "{ lambda ; a:f32[]. let
+    jit[name=f jaxpr={ lambda ; a:f32[]. let  in () }] a
+    b:f32[] = sin a
+    jit[name=f jaxpr={ lambda ; b:f32[]. let  in () }] b
+  in (b,) }";
+    let program: Jaxpr = text.parse().unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(program.to_string(), text);
 }
 
 #[test]

@@ -177,6 +177,26 @@ fn results(name: &str, x: &Array) -> Result<Vec<Array>> {
             let y = of(op, &[x])?;
             Ok(vec![y[0].clone()])
         }
+        "qr" | "qr_pivoting" => {
+            let pivoting = name == "qr_pivoting";
+            let op = Linalg::Qr {
+                full_matrices: pivoting,
+                pivoting,
+            };
+            of(op, &[x])
+        }
+        "ragged_dot" => {
+            let groups = lax::reshape(x, [2, 4, 2]);
+            one(lax::ragged_dot(x, &groups, &Array::from([1i32, 2])))
+        }
+        "ragged_dot_contracting" => {
+            let how = op::RaggedDotGeneral {
+                dot: op::DotGeneral::new(([0], [0]), ((), ())).precision(op::Precision::Highest),
+                lhs_ragged: 0,
+                rhs_group: None,
+            };
+            one(lax::ragged_dot_general(x, x, &Array::from([1i32, 2]), how))
+        }
         _ => panic!("`{name}` has no case"),
     }
 }

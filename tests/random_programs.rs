@@ -224,15 +224,16 @@ const LORA: Options = Options {
 };
 const ODD: Options = Options { odd: true, ..ANY };
 
-/// A program of a transformation, type-checked and printed.
+/// A program of a transformation, type-checked, printed, and read again.
 fn sound(program: Result<Jaxpr>) -> Result<()> {
     let program = program?;
     program.check()?;
     let text = program.to_string();
-    if text.starts_with("{ lambda ") {
+    let again = text.parse::<Jaxpr>()?.to_string();
+    if again == text {
         return Ok(());
     }
-    Err(Error::internal(text))
+    Err(Error::internal(format!("{text}\nis read as\n{again}")))
 }
 
 fn forward(m: &Made, seed: u64) -> Result<Verdict> {

@@ -5,7 +5,7 @@ use crate::{
     error::{Error, Result},
     trace::{
         bind,
-        op::{DotGeneral, Fft, FftType},
+        op::{DotGeneral, Fft, FftType, RaggedDotGeneral},
     },
     transform::named::jitted,
 };
@@ -32,6 +32,31 @@ pub fn dot(x: &Array, y: &Array) -> Array {
 #[track_caller]
 pub fn dot_general(x: &Array, y: &Array, dimensions: DotGeneral) -> Array {
     bind(dimensions, &[x, y])
+}
+
+/// The contraction of groups of rows, each with an array of its own; see [`RaggedDotGeneral`].
+#[track_caller]
+pub fn ragged_dot_general(
+    x: &Array,
+    y: &Array,
+    group_sizes: &Array,
+    dimensions: RaggedDotGeneral,
+) -> Array {
+    bind(dimensions, &[x, y, group_sizes])
+}
+
+/// Rows of a matrix in groups, each group times a matrix of its own: `[m,k]` by `[g,k,n]` with `g` sizes.
+///
+/// ```
+/// use quaxide::prelude::*;
+/// let x = Array::from([[1f32], [1.], [1.]]);
+/// let of_groups = Array::from([[[10f32]], [[20.]]]);
+/// let y = lax::ragged_dot(&x, &of_groups, &Array::from([1i32, 2]));
+/// assert_eq!(y.to_vec::<f32>().unwrap(), [10., 20., 20.]);
+/// ```
+#[track_caller]
+pub fn ragged_dot(x: &Array, y: &Array, group_sizes: &Array) -> Array {
+    ragged_dot_general(x, y, group_sizes, RaggedDotGeneral::rows())
 }
 
 /// The product of the matrices on the last two axes, for each place along the others, which are the same for both.

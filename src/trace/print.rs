@@ -210,7 +210,10 @@ struct Walk {
 impl Walk {
     fn meet(&mut self, eqns: &[Eqn]) {
         for e in eqns {
-            let Some(inner) = e.op.inner() else { continue };
+            if e.op.inner().is_none() {
+                continue;
+            }
+            // Those of a `custom_linear_solve`, which are texts of their own, have no names: nothing in the text would use these.
             let (mut name, mut programs) = (None, vec![]);
             for (key, value) in e.op.params() {
                 match value {
@@ -219,9 +222,6 @@ impl Walk {
                     Param::Program(p) => programs.push(p),
                     Param::Programs(ps) => programs.extend(ps),
                 }
-            }
-            if programs.is_empty() {
-                programs = inner.programs().into_iter().cloned().collect();
             }
             for p in programs {
                 if let Some(name) = &name {
@@ -396,12 +396,16 @@ impl Printer {
             }
             self.names.share((p.id(), &p.outs), (id, &vars(&kept)));
         }
-        let outputs = e
+        let outputs: Vec<Doc> = e
             .outputs
             .iter()
             .map(|v| self.binder(j, id, *v, used.contains(v)))
             .collect();
-        let mut parts = vec![Self::list(outputs, ""), text(" = "), text(e.op.name())];
+        let mut parts = vec![];
+        if !outputs.is_empty() {
+            parts.extend([Self::list(outputs, ""), text(" = ")]);
+        }
+        parts.push(text(e.op.name()));
         let params = e.op.params();
         if !params.is_empty() {
             let pairs = params.into_iter().map(|(key, value)| {

@@ -19,6 +19,11 @@ complexes = lambda x: lax.complex(x, x)
 ROWS = lax.ScatterDimensionNumbers((1,), (0,), (0,))
 AT = jnp.array([[1], [3]], jnp.int32)
 
+SIZES = jnp.array([1, 2], jnp.int32)
+CONTRACTING = lax.RaggedDotDimensionNumbers(
+    dot_dimension_numbers=(([0], [0]), ([], [])), lhs_ragged_dimensions=[0], rhs_group_dimensions=[]
+)
+
 CASES = {
     "split": lambda x: lax.split(x, (1, 3), 0),
     "stack": lambda x: lax.stack([x, x], 1),
@@ -61,6 +66,10 @@ CASES = {
     "triangular_solve": lambda x: linalg.triangular_solve(x, x, left_side=True, lower=True),
     "lu": lambda x: linalg.lu(x),
     "svd": lambda x: linalg.svd(x, full_matrices=False)[1],
+    "qr": lambda x: linalg.qr(x, full_matrices=False),
+    "qr_pivoting": lambda x: linalg.qr(x, pivoting=True),
+    "ragged_dot": lambda x: lax.ragged_dot(x, lax.reshape(x, (2, 4, 2)), SIZES),
+    "ragged_dot_contracting": lambda x: lax.ragged_dot_general(x, x, SIZES, CONTRACTING, precision=lax.Precision.HIGHEST),
 }
 
 path = os.path.join(os.path.dirname(__file__), "primitive_jaxprs.txt")

@@ -467,6 +467,7 @@ fn algebra(x: &Array) -> Vec<Case> {
         Case::new(
             Linalg::Qr {
                 full_matrices: false,
+                pivoting: false,
             },
             &[x],
             &[0],

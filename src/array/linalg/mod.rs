@@ -107,7 +107,29 @@ pub fn lu(x: &Array) -> Result<[Array; 3]> {
 /// ```
 #[track_caller]
 pub fn qr(x: &Array, full_matrices: bool) -> Result<[Array; 2]> {
-    several(Linalg::Qr { full_matrices }, x)
+    let op = Linalg::Qr {
+        full_matrices,
+        pivoting: false,
+    };
+    several(op, x)
+}
+
+/// `x[:, p] = q·r`, with the columns in the order `p` in which each has the most left that those before it do not span: `q`, `r`, `p`.
+///
+/// ```
+/// use quaxide::{array::linalg, prelude::*};
+/// let x = Array::from([[3f64, 5.], [4., 12.]]);
+/// let [_, r, p] = linalg::qr_pivoted(&x, false).unwrap();
+/// assert_eq!(p.to_vec::<i32>().unwrap(), [1, 0]);
+/// assert!((r.abs().index((0, 0)).item::<f64>().unwrap() - 13.0).abs() < 1e-12);
+/// ```
+#[track_caller]
+pub fn qr_pivoted(x: &Array, full_matrices: bool) -> Result<[Array; 3]> {
+    let op = Linalg::Qr {
+        full_matrices,
+        pivoting: true,
+    };
+    several(op, x)
 }
 
 /// The eigenvalues of a Hermitian matrix, ascending, and its eigenvectors as columns. The matrix is made Hermitian first.

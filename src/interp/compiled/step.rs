@@ -68,7 +68,10 @@ impl Kernel {
                 let ready = programs.into_iter().map(|p| Executable::new(p));
                 Kernel::Control(op.clone(), ready.collect::<Result<_>>()?)
             }
-            Op::ReduceBy(_) | Op::ReduceWindowBy(_) | Op::SelectAndScatter(_) => {
+            Op::ReduceBy(_)
+            | Op::ReduceWindowBy(_)
+            | Op::SelectAndScatter(_)
+            | Op::RaggedDotGeneral(_) => {
                 let operands: Vec<Aval> = operands.iter().map(|a| (*a).clone()).collect();
                 let program = op.definition(&operands).ok_or_else(broken)??;
                 Kernel::Control(op.clone(), vec![Executable::new(&program)?])

@@ -78,7 +78,7 @@ fn geqrf(a: &Matrix) -> (Matrix, Vec<C>) {
 
 /// As [`geqrf`] of the columns in an order, counted from one: those first that are to be (not 0), then always the one of which most is
 /// left. (LAPACK's `geqp3`.)
-fn geqp3(a: &Matrix, first: &[C]) -> (Matrix, Vec<C>, Vec<C>) {
+fn geqp3(a: &Matrix, first: &[C]) -> (Matrix, Vec<usize>, Vec<C>) {
     let (mut m, mut taus) = (a.clone(), vec![]);
     let is_first = |j: &usize| first.get(*j).is_some_and(|f| f.re != 0.0);
     let mut order: Vec<usize> = (0..a.columns).filter(is_first).collect();
@@ -106,8 +106,12 @@ fn geqp3(a: &Matrix, first: &[C]) -> (Matrix, Vec<C>, Vec<C>) {
         }
         taus.push(reflected(&mut m, j));
     }
-    let order = order.iter().map(|j| C::new((j + 1) as f64, 0.0)).collect();
     (m, order, taus)
+}
+
+/// The order of columns in which each is the one with the most left that those before it do not span.
+pub(super) fn pivots_of_columns(a: &Matrix) -> Vec<usize> {
+    geqp3(a, &[]).1
 }
 
 /// The first columns of the product of the reflections that stand below the diagonal.
@@ -626,7 +630,8 @@ pub(super) fn factor(p: Factor, x: &[Arc<Buffer>], results: &[Aval]) -> Result<B
                 .zip(&first)
                 .map(|(a, first)| {
                     let (m, order, taus) = geqp3(a, first);
-                    vec![m.elements, order, taus]
+                    let order = order.iter().map(|j| C::new((j + 1) as f64, 0.0));
+                    vec![m.elements, order.collect(), taus]
                 })
                 .collect()
         }

@@ -1,7 +1,7 @@
 //! Linear algebra in double precision complex arithmetic, one matrix after the other. Real matrices stay real: no step makes an
 //! imaginary part where there is none.
 
-use super::{Buffers, contract::widened, triangular::triangular_solve};
+use super::{Buffers, contract::widened, factor::pivots_of_columns, triangular::triangular_solve};
 use crate::{
     array::{Aval, Buffer, DType, Element, Scalar, Stored, buffer::try_vec, dtype::with_dtype},
     error::{Error, Result},
@@ -29,6 +29,15 @@ impl Matrix {
             columns,
             elements,
         }
+    }
+
+    /// The matrix of these columns.
+    pub(super) fn columns_of(&self, order: &[usize]) -> Matrix {
+        let mut m = Matrix::zeros(self.rows, order.len());
+        for (j, from) in order.iter().enumerate() {
+            (0..self.rows).for_each(|i| m.set(i, j, self.get(i, *from)));
+        }
+        m
     }
 
     pub(super) fn zeros(rows: usize, columns: usize) -> Matrix {
@@ -433,19 +442,29 @@ pub(super) fn linalg(p: Linalg, x: &[Arc<Buffer>], results: &[Aval]) -> Result<B
                 vec![m.elements, index(pivots), index(permutation)]
             })
             .collect(),
-        Linalg::Qr { full_matrices } => a
+        Linalg::Qr {
+            full_matrices,
+            pivoting,
+        } => a
             .iter()
             .map(|a| {
+                let order = pivoting.then(|| pivots_of_columns(a));
+                let a = &match &order {
+                    Some(order) => a.columns_of(order),
+                    None => a.clone(),
+                };
                 let (q, r) = qr(a);
                 let k = if full_matrices {
                     a.rows
                 } else {
                     a.rows.min(a.columns)
                 };
-                vec![
+                let mut y = vec![
                     q.corner(a.rows, k).elements,
                     r.corner(k, a.columns).elements,
-                ]
+                ];
+                y.extend(order.map(index));
+                y
             })
             .collect(),
         Linalg::Eigh { lower } => a

@@ -68,7 +68,10 @@ pub fn apply(op: &Op, x: &[Arc<Buffer>], results: &[Aval]) -> Result<Buffers> {
         Op::BitcastConvertType(_) => slicing::bitcast(operand(0)?, out?)?,
         Op::Threefry2x32(_) => return random::threefry2x32(x, results),
         Op::RandomGamma(p) => random::gamma(*p, operand(0)?, operand(1)?, out?)?,
-        Op::ReduceBy(_) | Op::ReduceWindowBy(_) | Op::SelectAndScatter(_) => {
+        Op::ReduceBy(_)
+        | Op::ReduceWindowBy(_)
+        | Op::SelectAndScatter(_)
+        | Op::RaggedDotGeneral(_) => {
             let operands: Vec<Aval> = x.iter().map(|b| (**b.aval()).clone()).collect();
             let program = op.definition(&operands).ok_or_else(missing)??;
             return Ok(owned(run(&program, x.to_vec())?));

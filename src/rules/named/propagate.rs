@@ -321,6 +321,9 @@ fn linalg(op: &Op, l: &Linalg, x: &[Operand]) -> Result<Vec<Vec<Name>>> {
         (Linalg::Cholesky, _) => vec![with(&[rows, None])],
         // Two triangles in one matrix: neither of its axes is an axis of both.
         (Linalg::Lu, _) => vec![with(&[None, None]), with(&[None]), with(&[None])],
+        (Linalg::Qr { pivoting: true, .. }, _) => {
+            vec![with(&[rows, None]), with(&[None, None]), with(&[None])]
+        }
         (Linalg::Qr { .. }, _) => vec![with(&[rows, None]), with(&[None, columns])],
         (Linalg::Eigh { .. }, _) => vec![with(&[rows, None]), with(&[None])],
         (Linalg::Svd { .. }, _) => {

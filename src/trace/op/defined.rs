@@ -97,6 +97,7 @@ impl Op {
             Op::ReduceBy(p) => Some(p.definition(operands)),
             Op::ReduceWindowBy(p) => Some(p.definition(operands)),
             Op::SelectAndScatter(p) => Some(p.definition(operands)),
+            Op::RaggedDotGeneral(p) => Some(p.definition(operands)),
             Op::Factor(p)
                 if matches!(
                     **p,

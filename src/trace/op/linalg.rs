@@ -55,6 +55,8 @@ pub enum Linalg {
     Qr {
         /// Is `q` square, and `r` as high as the matrix?
         full_matrices: bool,
+        /// Are columns exchanged, so that the diagonal of `r` falls? Then `a[:, p] = q·r`, and the third result is `p`.
+        pivoting: bool,
     },
     /// `a = v·diag(w)·vᴴ` of a Hermitian matrix: `v`, and `w` ascending.
     Eigh {
@@ -231,7 +233,7 @@ impl Linalg {
         (dq, rest.matmul(r))
     }
 
-    fn qr_tangent(&self, x: &Array, y: &[Array], t: &Array, full: bool) -> Result<Vec<Array>> {
+    fn qr_tangent(&self, x: &Array, y: &[Array], t: &Array, full: bool) -> Result<[Array; 2]> {
         let [q, r] = operands("qr", y)?;
         let a = x.aval()?;
         let [.., m, n] = a.shape[..] else {
@@ -242,7 +244,7 @@ impl Linalg {
             let (dq, dr) = Self::thin_qr_tangent(q, &part(r, 0, m, -1), &part(t, 0, m, -1));
             let rest =
                 adjoint(&dq).matmul(&part(x, m, n, -1)) + adjoint(q).matmul(&part(t, m, n, -1));
-            return Ok(vec![dq, concatenate(&[&dr, &rest], -1)]);
+            return Ok([dq, concatenate(&[&dr, &rest], -1)]);
         }
         if full && m > n {
             return Err(Error::unsupported(
@@ -251,7 +253,7 @@ impl Linalg {
             .note("the columns that complete `q` are not determined by the matrix"));
         }
         let (dq, dr) = Self::thin_qr_tangent(q, r, t);
-        Ok(vec![dq, dr])
+        Ok([dq, dr])
     }
 
     /// Giles, "An extended collection of matrix derivative results", 2008, for distinct singular values.
@@ -339,11 +341,21 @@ impl Linalg {
             (Linalg::Lu, [lu, _, permutation]) => {
                 vec![Some(Self::lu_tangent(lu, permutation, t)?), None, None]
             }
-            (Linalg::Qr { full_matrices }, y) => self
-                .qr_tangent(x, y, t, *full_matrices)?
-                .into_iter()
-                .map(Some)
-                .collect(),
+            (
+                Linalg::Qr {
+                    full_matrices,
+                    pivoting: true,
+                },
+                [q, r, order],
+            ) => {
+                let columns = |x: &Array| transposed(&permuted(&transposed(x), order));
+                let y = [q.clone(), r.clone()];
+                let [dq, dr] = self.qr_tangent(&columns(x), &y, &columns(t), *full_matrices)?;
+                vec![Some(dq), Some(dr), None]
+            }
+            (Linalg::Qr { full_matrices, .. }, y) => {
+                self.qr_tangent(x, y, t, *full_matrices)?.map(Some).to_vec()
+            }
             // First-order perturbation, for distinct eigenvalues.
             (Linalg::Eigh { .. }, [v, w]) => {
                 let n = w.shape().last().copied().unwrap_or(0);
@@ -405,9 +417,12 @@ impl Primitive for Linalg {
                 ("transpose_a", Param::bool(p.transpose_a)),
                 ("unit_diagonal", Param::bool(p.unit_diagonal)),
             ],
-            Linalg::Qr { full_matrices } => vec![
+            Linalg::Qr {
+                full_matrices,
+                pivoting,
+            } => vec![
                 ("full_matrices", Param::bool(*full_matrices)),
-                ("pivoting", Param::bool(false)),
+                ("pivoting", Param::bool(*pivoting)),
                 ("use_magma", Param::text("None")),
             ],
             Linalg::Eigh { lower } => vec![
@@ -464,10 +479,17 @@ impl Primitive for Linalg {
                     with(&lead, &[m], DType::I32)
                 ]
             }
-            Linalg::Qr { full_matrices } => {
+            Linalg::Qr {
+                full_matrices,
+                pivoting,
+            } => {
                 let (lead, m, n) = self.matrix(x)?;
                 let k = if *full_matrices { m } else { m.min(n) };
-                smallvec![with(&lead, &[m, k], d), with(&lead, &[k, n], d)]
+                let mut y: Avals = smallvec![with(&lead, &[m, k], d), with(&lead, &[k, n], d)];
+                if *pivoting {
+                    y.push(with(&lead, &[n], DType::I32));
+                }
+                y
             }
             Linalg::Svd {
                 compute_uv,

@@ -63,6 +63,7 @@ mod index;
 mod linalg;
 mod names;
 mod precision;
+mod ragged;
 mod random;
 mod reduce;
 mod shape;
@@ -88,6 +89,7 @@ pub use index::*;
 pub use linalg::*;
 pub use names::*;
 pub use precision::*;
+pub use ragged::*;
 pub use random::*;
 pub use reduce::*;
 pub use shape::*;
@@ -405,7 +407,7 @@ ops! {
         Scan, Cond, While, CustomJvp, CustomVjp, CustomLinear, CustomLinearSolve, Checkpoint,
         Collective, AxisIndex, Exchange, Factor,
         ReduceBy, ReduceWindowBy, SelectAndScatter, ScatterBy, SortBy,
-        SplitAlong, Stack, Unstack, Tile, Fft, RngBitGenerator,
+        SplitAlong, Stack, Unstack, Tile, Fft, RngBitGenerator, RaggedDotGeneral,
     }
 }
 

@@ -108,6 +108,7 @@ pub const NAMES: &[&str] = &[
     "ppermute",
     "psum",
     "qr",
+    "ragged_dot_general",
     "random_gamma",
     "random_gamma_grad",
     "real",

@@ -24,6 +24,10 @@ impl<'t> Build<'_, 't> {
         self.params.iter().find(|(k, _)| *k == key).map(|(_, v)| v)
     }
 
+    fn is_absent(&self, key: &str) -> bool {
+        self.get(key).is_none_or(Value::is_none)
+    }
+
     fn with<T>(&self, key: &str, f: impl FnOnce(&Value<'t>) -> Option<T>) -> Result<T> {
         self.get(key)
             .and_then(f)
@@ -350,6 +354,36 @@ impl<'t> Build<'_, 't> {
                 }
                 .into()
             }
+            "ragged_dot_general" if self.is_absent("group_offset") => {
+                let field = |name: &str| {
+                    self.with("ragged_dot_dimension_numbers", |v| dims(v.field(name)?))
+                };
+                let part = |i: usize, k: usize| {
+                    self.with("ragged_dot_dimension_numbers", |v| {
+                        let pairs = v.field("dot_dimension_numbers")?;
+                        dims(pairs.list()?.get(i)?.list()?.get(k)?)
+                    })
+                };
+                let single = |name: &str| match field(name)?[..] {
+                    [] => Ok(None),
+                    [a] => Ok(Some(a)),
+                    _ => Err(misfit(self.name, "ragged_dot_dimension_numbers")),
+                };
+                RaggedDotGeneral {
+                    dot: DotGeneral {
+                        lhs_contract: part(0, 0)?,
+                        rhs_contract: part(0, 1)?,
+                        lhs_batch: part(1, 0)?,
+                        rhs_batch: part(1, 1)?,
+                        precision: self.precision()?,
+                        preferred_element_type: self.optional_dtype("preferred_element_type")?,
+                    },
+                    lhs_ragged: single("lhs_ragged_dimensions")?
+                        .ok_or_else(|| misfit(self.name, "ragged_dot_dimension_numbers"))?,
+                    rhs_group: single("rhs_group_dimensions")?,
+                }
+                .into()
+            }
             "squeeze" => Squeeze {
                 dimensions: self.dims("dimensions")?,
             }
@@ -524,6 +558,7 @@ impl<'t> Build<'_, 't> {
             .into(),
             "qr" => Linalg::Qr {
                 full_matrices: self.flag("full_matrices")?,
+                pivoting: self.flag("pivoting")?,
             }
             .into(),
             "eigh" => Linalg::Eigh {

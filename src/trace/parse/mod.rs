@@ -329,15 +329,26 @@ impl<'t> Reader<'t> {
         end.is_some_and(|n| n > 0 && rest.get(n..n + 1) == Some(":"))
     }
 
+    /// Does an equation without results come next: a primitive and its parameters?
+    fn is_call(&self) -> bool {
+        let rest = self.rest();
+        let name =
+            rest.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
+        name.len() < rest.len() && name.starts_with('[')
+    }
+
     /// `c:f32[3] = mul a b`
     fn equation(&mut self, scope: &mut Scope<'t>) -> Result<()> {
         // What is defined here is not yet defined for its own operands.
         let mut results = vec![];
         let (start, mut defined) = (self.at, Scope::default());
-        while !self.take("=") {
-            results.push(self.binder(&mut defined)?);
-        }
         self.space();
+        if !self.is_call() {
+            while !self.take("=") {
+                results.push(self.binder(&mut defined)?);
+            }
+            self.space();
+        }
         let at = self.at;
         let name = self.run(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
         let mut params: Vec<(&'t str, Value<'t>)> = vec![];
@@ -354,6 +365,7 @@ impl<'t> Reader<'t> {
         loop {
             self.space();
             let done = self.rest().starts_with([';', '}']) || self.rest().is_empty();
+            let done = done || self.is_call();
             if done || self.ends() || (!self.is_literal() && self.is_binder()) {
                 break;
             }

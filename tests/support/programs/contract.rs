@@ -45,7 +45,47 @@ pub fn reduce(g: &mut Grow<'_>) -> Option<()> {
     g.op(Reduce { reducer, axes }, &[x]).map(drop)
 }
 
+/// Contractions of groups of rows.
+fn ragged(g: &mut Grow<'_>) -> Option<()> {
+    let x = g.pick(|v| v.dtype() != DType::Bool && v.ndim() == 2)?;
+    let (s, d) = (g.shape(x), g.dtype(x));
+    let groups = 1 + g.r.below(3);
+    let mut left = s[0];
+    let mut sizes = vec![];
+    for _ in 0..groups {
+        let n = g.r.below(left + 1);
+        sizes.push(n as i32);
+        left -= n;
+    }
+    let n = 1 + g.r.below(3);
+    let (y, op) = match g.r.below(3) {
+        0 => {
+            let dot = DotGeneral::new(([0], [0]), ((), ()));
+            (g.like(&[s[0], n], d), (dot, None))
+        }
+        1 => {
+            let dot = DotGeneral::new(([1], [1]), ([0], [0]));
+            (g.like(&[s[0], s[1], n], d), (dot, None))
+        }
+        _ => {
+            let dot = DotGeneral::new(([1], [2]), ((), ()));
+            (g.like(&[n, groups, s[1]], d), (dot, Some(1)))
+        }
+    };
+    let sizes = g.constant(Array::from(sizes));
+    let (dot, rhs_group) = op;
+    let op = op::RaggedDotGeneral {
+        dot,
+        lhs_ragged: 0,
+        rhs_group,
+    };
+    g.op(op, &[x, y, sizes]).map(drop)
+}
+
 pub fn dot(g: &mut Grow<'_>) -> Option<()> {
+    if g.r.chance(0.1) {
+        return ragged(g);
+    }
     let x = g.pick(|v| v.dtype() != DType::Bool)?;
     let (s, d) = (g.shape(x), g.dtype(x));
     // Any other operand: axes of one size may be paired, to be summed or kept.

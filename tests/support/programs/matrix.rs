@@ -151,7 +151,11 @@ pub fn linalg(g: &mut Grow<'_>) -> Option<()> {
         4 => {
             let x = with_diagonal(g, x, 4.0, 0.5)?;
             let full_matrices = g.r.chance(0.3);
-            g.ops(Linalg::Qr { full_matrices }, &[x]).map(drop)
+            let op = Linalg::Qr {
+                full_matrices,
+                pivoting: g.r.chance(0.3),
+            };
+            g.ops(op, &[x]).map(drop)
         }
         _ => {
             let x = with_diagonal(g, x, 4.0, 4.0)?;

@@ -65,7 +65,8 @@ pub fn nature(op: &Op, x: &[Aval]) -> Nature {
             op::Reducer::Max | op::Reducer::Min => KINK,
             _ => JUMP,
         },
-        Op::DotGeneral(_) | Op::ConvGeneralDilated(_) | Op::Special(_) | Op::Fft(_) => SUM,
+        Op::DotGeneral(_) | Op::RaggedDotGeneral(_) => SUM,
+        Op::ConvGeneralDilated(_) | Op::Special(_) | Op::Fft(_) => SUM,
         Op::Cumulative(p) => match p.kind {
             op::CumulativeKind::Max | op::CumulativeKind::Min => KINK,
             _ => SUM,
@@ -169,6 +170,7 @@ pub fn is_constant(op: &Op, operand: usize, x: &[Aval], orders: usize) -> bool {
         },
         Op::Linalg(op::Linalg::Qr {
             full_matrices: true,
+            ..
         }) => matches!(shape(0)[..], [.., m, n] if m > n),
         Op::Linalg(op::Linalg::Svd {
             full_matrices: true,
