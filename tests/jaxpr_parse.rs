@@ -159,6 +159,15 @@ fn equations_may_have_no_results() {
     assert_eq!(program.to_string(), text);
 }
 
+/// The number of results is a size that stands in the text.
+#[test]
+fn results_without_bounds_are_refused() {
+    let text = "{ lambda ; a:f32[4,400000000000]. let b:f32[4] = unstack[axis=1] a in (b,) }";
+    let e = text.parse::<Jaxpr>().unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::Unsupported);
+    assert!(e.to_string().contains("at most 65536 results"), "{e}");
+}
+
 #[test]
 fn errors_name_line_and_column() {
     let cases = [

@@ -207,3 +207,62 @@ fn collectives_by_their_names_in_lax() {
     );
     assert_eq!(numbers(&sums.unwrap()[0]), [3.0, 5.0]);
 }
+
+/// With one kernel at every place it is the convolution.
+#[test]
+fn local_convolutions_have_kernels_at_every_place() {
+    use quaxide::array::Convolution;
+    let wave = |shape: &[usize]| {
+        let n = shape.iter().product();
+        lax::iota(DType::F64, n).sin().reshape(shape)
+    };
+    let (x, kernel) = (wave(&[2, 3, 5, 4]), wave(&[4, 3, 2, 3]));
+    let how = || Convolution::new([2, 1]).padding(vec![(1, 0), (1, 1)]);
+    let wanted = x.conv_general_dilated(&kernel, &how());
+    let patches = lax::conv_general_dilated_patches(&x, [2, 3], how());
+    assert_eq!(patches.shape(), [2, 18, 3, 4]);
+    let kernels = kernel.reshape([4, 18, 1, 1]).broadcast_to([4, 18, 3, 4]);
+    let found = lax::conv_general_dilated_local(&x, &kernels, [2, 3], how());
+    assert_eq!(found.shape(), wanted.shape());
+    let apart = (found - wanted).abs().max(()).item::<f64>().unwrap();
+    assert!(apart < 1e-12, "{apart}");
+}
+
+/// Each group of rows times a matrix of its own, by a loop; both modes, and the derivative by a difference.
+#[test]
+fn ragged_products_are_products_of_groups() {
+    let wave = |shape: &[usize], by: f64| {
+        let n = shape.iter().product();
+        (lax::iota(DType::F64, n) * by).sin().reshape(shape)
+    };
+    let (x, w) = (wave(&[6, 3], 0.7), wave(&[3, 3, 2], 0.9));
+    let sizes = Array::from([2i32, 0, 3]);
+    let y = lax::ragged_dot(&x, &w, &sizes);
+    let rows = |a: usize, b: usize| lax::slice_in_dim(&x, a, b, 1, 0);
+    let wanted = [
+        rows(0, 2).dot(&w.index(0)),
+        rows(2, 5).dot(&w.index(2)),
+        Array::zeros([1, 2], DType::F64),
+    ];
+    let wanted = lax::concatenate(&wanted.iter().collect::<Vec<_>>(), 0);
+    let largest = |x: Array| x.abs().max(()).item::<f64>().unwrap();
+    assert!(largest(&y - &wanted) < 1e-14);
+    let how = op::RaggedDotGeneral {
+        dot: op::DotGeneral::new(([0], [0]), ((), ())),
+        lhs_ragged: 0,
+        rhs_group: None,
+    };
+    let z = wave(&[6, 2], 1.1);
+    let each = lax::ragged_dot_general(&x, &z, &sizes, how);
+    assert_eq!(each.shape(), [3, 3, 2]);
+    let part = |a: usize, b: usize| rows(a, b).t().dot(&lax::slice_in_dim(&z, a, b, 1, 0));
+    assert!(largest(each.index(0) - part(0, 2)) < 1e-14);
+    assert!(largest(each.index(1)) == 0.0);
+    assert!(largest(each.index(2) - part(2, 5)) < 1e-14);
+    let loss = |w: &Array| lax::ragged_dot(&x, w, &sizes).square().sum(());
+    let g = grad(loss)(&w).unwrap();
+    let step = wave(&[3, 3, 2], 1.3) * 1e-6;
+    let slope = (loss(&(&w + &step)) - loss(&(&w - &step))) / 2.0;
+    assert!(largest(slope - (g * step).sum(())) < 1e-12);
+    assert!(lax::ragged_dot(&x, &w, &Array::from([6i32])).ok().is_err());
+}

@@ -163,6 +163,8 @@ binary! {
     shift_right_logical = Binary::ShiftRightLogical;
     /// The difference.
     sub = Binary::Sub;
+    /// The upper half of the product's bits, of integers.
+    mulhi = Binary::Mulhi;
     /// The derivative of [`igamma`] by its first operand.
     igamma_grad_a = Special::IgammaGradA;
     /// The derivative of a gamma random number `y` by the shape `x` that it was drawn for.

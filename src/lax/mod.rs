@@ -34,8 +34,13 @@ pub use crate::transform::{
     switch, while_loop,
 };
 use crate::{
-    array::{Array, Operand},
-    trace::{bind, op::Op},
+    array::{Array, DType, IntoDims, Operand},
+    error::{Error, Result},
+    trace::{
+        bind, bind_all,
+        op::{self, Op, RandomAlgorithm},
+    },
+    tree::{self, PyTree},
 };
 
 /// Two operands, of which numbers take the other's element type.
@@ -57,4 +62,32 @@ fn binary(op: impl Into<Op>, x: impl Operand, y: impl Operand) -> Array {
 #[track_caller]
 pub fn axis_size(axis: &str) -> Array {
     psum(&Array::scalar(1i32), axis)
+}
+
+/// A state to the next state and unsigned integers, as XLA's `RngBitGenerator` makes them; see [`RngBitGenerator`](op::RngBitGenerator).
+#[track_caller]
+pub fn rng_bit_generator(
+    key: &Array,
+    shape: impl IntoDims,
+    dtype: DType,
+    algorithm: RandomAlgorithm,
+) -> Result<[Array; 2]> {
+    let op = op::RngBitGenerator {
+        algorithm,
+        dtype,
+        shape: shape.into_dims(),
+    };
+    let both = bind_all(op, std::slice::from_ref(key))?;
+    both.try_into()
+        .map_err(|_| Error::internal("a generator lost a result"))
+}
+
+/// The arrays of a tree behind a barrier, which no pass looks through: what comes out is computed after everything that goes in.
+#[track_caller]
+pub fn optimization_barrier<T: PyTree>(tree: &T) -> Result<T> {
+    let leaves = tree::leaves(tree);
+    if leaves.is_empty() {
+        return tree::unflatten(tree, leaves);
+    }
+    tree::unflatten(tree, bind_all(op::OptimizationBarrier, &leaves)?)
 }

@@ -34,6 +34,64 @@ pub fn dot_general(x: &Array, y: &Array, dimensions: DotGeneral) -> Array {
     bind(dimensions, &[x, y])
 }
 
+/// What windows over an image see, as its features: `[batch, features, space…]` becomes
+/// `[batch, features · elements of a window, places of windows…]`, the elements of one feature's window side by side.
+///
+/// `how` says strides, padding and dilations; its layouts are the default ones.
+///
+/// ```
+/// use quaxide::{array::Convolution, prelude::*};
+/// let x = Array::from([1f32, 2., 3.]).reshape([1, 1, 3]);
+/// let y = lax::conv_general_dilated_patches(&x, [2], Convolution::new([1]));
+/// assert_eq!(y.shape(), [1, 2, 2]);
+/// assert_eq!(y.to_vec::<f32>().unwrap(), [1., 2., 2., 3.]);
+/// ```
+#[track_caller]
+pub fn conv_general_dilated_patches(
+    x: &Array,
+    filter_shape: impl IntoDims,
+    how: Convolution,
+) -> Array {
+    let filter = filter_shape.into_dims();
+    attempt(|| {
+        let a = x.aval()?;
+        let features = a.shape.get(1).copied().unwrap_or(0);
+        let elements: usize = filter.iter().product();
+        // A kernel for each element of a window, that sees it alone; and all of them for each feature.
+        let mut shape: Dims = [elements, 1].into_iter().collect();
+        shape.extend_from_slice(&filter);
+        let one = Array::eye(elements, a.dtype).reshape(&shape);
+        let mut wide: Dims = [features].into_iter().collect();
+        wide.extend_from_slice(&shape);
+        let at: Dims = (1..wide.len()).collect();
+        if let Some(n) = shape.first_mut() {
+            *n = features * elements;
+        }
+        let kernel = one.broadcast_in_dim(wide, at).reshape(shape);
+        Ok(x.conv_general_dilated(&kernel, &how.feature_groups(features)))
+    })
+}
+
+/// A convolution with a kernel of its own at every place: `[batch, features, space…]` by
+/// `[output features, features · elements of a window, places of windows…]`. `how` is as for [`conv_general_dilated_patches`].
+#[track_caller]
+pub fn conv_general_dilated_local(
+    x: &Array,
+    kernels: &Array,
+    filter_shape: impl IntoDims,
+    how: Convolution,
+) -> Array {
+    let patches = conv_general_dilated_patches(x, filter_shape, how);
+    attempt(|| {
+        let n = patches.aval()?.ndim();
+        let places: Dims = (2..n).collect();
+        let dot = DotGeneral::new(([1], [1]), (places.clone(), places));
+        // Places, batch, features: the first go last.
+        let order: Dims = (n - 2..n).chain(0..n - 2).collect();
+        Ok(bind(dot, &[&patches, kernels]).transpose(order))
+    })
+}
+
 /// The contraction of groups of rows, each with an array of its own; see [`RaggedDotGeneral`].
 #[track_caller]
 pub fn ragged_dot_general(

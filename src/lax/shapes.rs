@@ -34,6 +34,12 @@ pub fn broadcast_in_dim(x: &Array, shape: impl IntoDims, dimensions: impl IntoDi
     )
 }
 
+/// The array in the shape of another, to which its shape broadcasts.
+#[track_caller]
+pub fn broadcast_like(x: &Array, like: &Array) -> Array {
+    attempt(|| Ok(x.broadcast_to(like.aval()?.shape)))
+}
+
 /// New axes of size 1 in front, until there are `rank`.
 #[track_caller]
 pub fn broadcast_to_rank(x: &Array, rank: usize) -> Array {

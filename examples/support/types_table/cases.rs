@@ -460,9 +460,18 @@ fn algebra(x: &Array) -> Vec<Case> {
     };
     let both = (false, true);
     vec![
-        Case::new(dot, &[x, &t], &[0, 1]),
+        Case::new(dot.clone(), &[x, &t], &[0, 1]),
         Case::new(Linalg::Cholesky, &[&spd], &[0]),
         Case::new(Linalg::TriangularSolve(lower), &[x, &t], &[0, 1]),
+        Case::new(
+            op::RaggedDotGeneral {
+                dot,
+                lhs_ragged: 1,
+                rhs_group: None,
+            },
+            &[x, &t, &Array::from([1i32, 2])],
+            &[0, 1],
+        ),
         Case::new(Linalg::Lu, &[x], &[0]),
         Case::new(
             Linalg::Qr {

@@ -174,6 +174,7 @@ pub const FAMILIES: &[(&str, &[&str])] = &[
         "linear algebra",
         &[
             "dot_general",
+            "ragged_dot_general",
             "symmetric_product",
             "triangular_solve",
             "tridiagonal_solve",

@@ -39,6 +39,18 @@ fn root(k: usize, n: usize) -> Complex64 {
     }
 }
 
+/// Times a root of unity; by those on the axes parts stay apart, as they do where butterflies are written out: a NaN in one of them is
+/// none in the other.
+fn turned(x: Complex64, by: Complex64) -> Complex64 {
+    if by.im == 0.0 {
+        return x.scale(by.re);
+    }
+    if by.re == 0.0 {
+        return Complex64::new(-x.im * by.im, x.re * by.im);
+    }
+    x * by
+}
+
 fn factors(mut n: usize) -> Vec<usize> {
     let mut all = vec![];
     let mut p = 2;
@@ -164,11 +176,11 @@ fn combine(
     let at = |roots: &[Complex64], i: usize| roots.get(i).copied().unwrap_or_default();
     for k in 0..m {
         parts.clear();
-        parts.extend((0..*p).map(|r| at(y, r * m + k) * at(roots, r * k * within)));
+        parts.extend((0..*p).map(|r| turned(at(y, r * m + k), at(roots, r * k * within))));
         for q in 0..*p {
             let terms = parts.iter().enumerate();
             let sum = terms.fold(Complex64::ZERO, |sum, (r, t)| {
-                sum + t * at(roots, r * q % p * across)
+                sum + turned(*t, at(roots, r * q % p * across))
             });
             if let Some(slot) = y.get_mut(q * m + k) {
                 *slot = sum;

@@ -20,6 +20,9 @@ pub const UNSTACK: Prim<Unstack> = Prim::new("unstack");
 /// `tile`
 pub const TILE: Prim<Tile> = Prim::new("tile");
 
+/// The most results of an equation, so that a type alone asks for no memory without bounds.
+const MOST: usize = 1 << 16;
+
 /// The parts of an array along an axis, one after another.
 #[derive(Clone, PartialEq, Debug)]
 pub struct SplitAlong {
@@ -185,6 +188,11 @@ impl Primitive for Unstack {
         check_axes("unstack", "`axis`", &[self.axis], x.ndim())?;
         let mut shape = x.shape.clone();
         let n = shape.remove(self.axis);
+        if n > MOST {
+            return Err(Error::unsupported(format!(
+                "`unstack` along an axis of {n} of {x}: an equation has at most {MOST} results"
+            )));
+        }
         Ok((0..n).map(|_| x.with_shape(shape.clone())).collect())
     }
     fn jvp(&self, x: &[Array], t: &[Tangent]) -> Result<Jvp> {
