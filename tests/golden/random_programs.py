@@ -376,7 +376,7 @@ def linalg(m):
         lambda x: jsp.linalg.expm(0.1 * squash(x)),
         lambda x: jnp.linalg.matrix_power(0.5 * squash(x), 3),
         lambda x: jnp.linalg.pinv(good(x)),
-        lambda x: jsp.linalg.cho_solve((lax.linalg.cholesky(good(x)), True), x),
+        lambda x: jsp.linalg.cho_solve((lax.linalg.cholesky(good(x)), True), squash(x)),
     ]
     return m.apply(m.r.choice(fs), i)
 
@@ -438,7 +438,7 @@ def derivative(m):
         [jnp.sin, jax.nn.softmax, lambda x: jnp.cumprod(1.1 + x, 0), lambda x: jax.nn.logsumexp(x, 0), jnp.sort, lambda x: x @ x.T if x.ndim == 2 else x * x,
          lambda x: lax.scan(lambda c, y: (jnp.sin(c + y), c), jnp.zeros_like(x[0]), x)[1], jax.nn.log_softmax, lambda x: x.max(0), lambda x: x[::-1] * x,
          lambda x: jnp.linalg.norm(x.ravel()), lambda x: lax.digamma(x + 1.5), lambda x: lax.igamma(2.0, x + 1.5), lambda x: lax.reduce_precision(x, 8, 23) * x,
-         lambda x: jnp.prod(x, 0), lambda x: jnp.var(x), lambda x: jax.nn.standardize(x, 0), jax.nn.gelu, lambda x: jnp.arctan2(x, 1.5 + x), lax.erf_inv]
+         lambda x: jnp.prod(x, 0), lambda x: jnp.var(x), lambda x: jax.nn.standardize(x, 0, epsilon=0.1), jax.nn.gelu, lambda x: jnp.arctan2(x, 1.5 + x), lax.erf_inv]
     )
     g = lambda x: jnp.sum(jnp.cos(inner(0.9 * squash(x))) * 0.7)
     fs = [
