@@ -128,7 +128,8 @@ pub(crate) fn adapt(program: &Program, x: &mut [Array], lora: &Lora<'_>) -> Resu
         let [next, own] = key.split();
         key = next;
         let value = match factors(&adapter, name, x)? {
-            Some((a, b)) => LoraArray::from_parts(x.clone(), a, b)?,
+            Some((a, b)) => LoraArray::from_parts(x.clone(), a, b)
+                .map_err(|e| Error::argument(format!("`{name}`: {}", e.message())))?,
             None if lora.adapter.is_some() => {
                 return Err(Error::argument(format!("the adapter has no factors for `{name}`"))
                     .note(format!(
@@ -136,7 +137,8 @@ pub(crate) fn adapt(program: &Program, x: &mut [Array], lora: &Lora<'_>) -> Resu
                         dotted(name)
                     )));
             }
-            None => LoraArray::new(x, &LoraConfig::rank(lora.rank), &own)?,
+            None => LoraArray::new(x, &LoraConfig::rank(lora.rank), &own)
+                .map_err(|e| Error::argument(format!("`{name}`: {}", e.message())))?,
         };
         let rank = value.a.aval()?.shape.last().copied();
         if rank != Some(lora.rank) {
