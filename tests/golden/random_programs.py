@@ -408,7 +408,7 @@ def control(m):
         lambda x: lax.while_loop(lambda c: c[0] < n, lambda c: (c[0] + 1, squash(c[1] + x)), (0, x))[1],
         lambda x: lax.map(lambda y: y * 2 + x[0], x),
         lambda x: jax.vmap(lambda y: lax.cond(jnp.sum(y) > 0, lambda y: y + 1, lambda y: y * 2, y))(x),
-        lambda x: jax.vmap(lambda y: lax.while_loop(lambda c: jnp.sum(jnp.abs(c)) > 3, lambda c: c // 2 if kind(x) == "int" else c / 2, y))(x),
+        lambda x: jax.vmap(lambda y: lax.while_loop(lambda c: jnp.sum(jnp.abs(c)) > 3, lambda c: lax.div(c, np.asarray(2, c.dtype)), y))(x),
         lambda x: lax.associative_scan(lax.max, x, axis=0, reverse=reverse),
         lambda x: lax.reduce(x, np.zeros((), x.dtype), lambda a, b: a + b + a * b, (0,)),
         lambda x: jax.jit(rows)(x) + jax.jit(rows)(x * 2),
