@@ -7,7 +7,7 @@ mod rng;
 
 use quaxide::{
     Dims, Result,
-    array::{Buffer, Kind, Stored},
+    array::{Buffer, Convolution, Kind, Pads, Stored},
     interp::reference,
     prelude::*,
     trace::{
@@ -888,4 +888,82 @@ fn weights_are_packed_once_and_never_mistaken() {
             }
         }
     }
+}
+
+#[test]
+fn convolutions() {
+    let mut r = Rng(31);
+    let mut ran = 0;
+    for case in 0..120 {
+        let types = [DType::F32, DType::F32, DType::F64, DType::BF16, DType::F16];
+        let dtype = *r.choose(&types).unwrap();
+        let spaces = r.below(4);
+        // Groups of features, or of the batch.
+        let groups = 1 + r.below(3);
+        let by_batch = groups > 1 && r.chance(0.3);
+        let (channels, features) = (1 + r.below(5), 1 + r.below(9));
+        let large = case % 10 == 0;
+        let batch = (1 + r.below(3)) * if by_batch { groups } else { 1 };
+        let mut image = vec![batch, channels * if by_batch { 1 } else { groups }];
+        let mut kernel = vec![features * groups, channels];
+        let (mut padding, mut strides) = (vec![], vec![]);
+        let (mut holes, mut kernel_holes) = (vec![], vec![]);
+        for _ in 0..spaces {
+            image.push(r.below(8) + if large { 12 } else { 0 });
+            kernel.push(1 + r.below(3));
+            padding.push((r.below(5) as isize - 1, r.below(5) as isize - 1));
+            strides.push(1 + r.below(3));
+            holes.push(1 + r.below(2));
+            kernel_holes.push(1 + r.below(2));
+        }
+        let mut how = Convolution::new(strides.as_slice())
+            .padding(Pads::Explicit(padding))
+            .lhs_dilation(holes.as_slice())
+            .rhs_dilation(kernel_holes.as_slice());
+        how = match by_batch {
+            true => how.batch_groups(groups),
+            false => how.feature_groups(groups),
+        };
+        let small = |r: &mut Rng, shape: &[usize]| {
+            let n = shape.iter().product();
+            let x: Vec<f64> = (0..n).map(|_| r.uniform() - 0.5).collect();
+            Array::new(shape, x).astype(dtype)
+        };
+        let (mut x, mut k) = (small(&mut r, &image), small(&mut r, &kernel));
+        // Features last, in memory and by name.
+        let last = r.chance(0.4);
+        let to_last = |x: &Array| {
+            let n = x.shape().len();
+            let order: Vec<usize> = [0].into_iter().chain(2..n).chain([1]).collect();
+            x.transpose(order.as_slice())
+        };
+        if last {
+            (x, k) = (to_last(&x), to_last(&k));
+            let names = &"DHW"[3 - spaces..];
+            let (left, right) = (format!("N{names}C"), format!("O{names}I"));
+            how = how.layouts(&left, &right, &left);
+        }
+        let tolerance = match dtype {
+            DType::F64 => 1e-12,
+            DType::F32 => 1e-5,
+            _ => 1e-2,
+        };
+        let what = format!("case {case}: {dtype}{image:?} under {kernel:?}, {how:?}");
+        let args = vec![x, k];
+        let defined = args[0].conv_general_dilated(&args[1], &how);
+        if defined.aval().is_err() {
+            continue;
+        }
+        ran += 1;
+        agree(&what, tolerance, &args, |x| {
+            vec![x[0].conv_general_dilated(&x[1], &how)]
+        });
+        if dtype == DType::F64 && spaces == 2 {
+            let square = |x: &[Array]| x[0].conv_general_dilated(&x[1], &how).square().sum(());
+            agree(&format!("{what}, its gradient"), tolerance, &args, |x| {
+                grad(|x: &Vec<Array>| square(x))(&x.to_vec()).unwrap()
+            });
+        }
+    }
+    assert!(ran > 80, "only {ran} convolutions were possible");
 }

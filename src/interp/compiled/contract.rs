@@ -200,7 +200,8 @@ pub(super) fn dot_general(
     z.into_iter().next().ok_or_else(broken)
 }
 
-fn converted(x: &Buffer, dtype: DType, pool: &mut Pool) -> Result<Buffer> {
+/// The same numbers in another type.
+pub(super) fn converted(x: &Buffer, dtype: DType, pool: &mut Pool) -> Result<Buffer> {
     let convert = Program::single(Function::Convert, x.dtype(), dtype, 1);
     let out = Arc::new(x.aval().with_dtype(dtype));
     let y = convert.run(smallvec![Operand::Shared(x)], &[out], pool)?;

@@ -8,6 +8,7 @@
 
 mod blocks;
 mod contract;
+mod conv;
 mod group;
 mod kept;
 #[allow(unsafe_code, reason = "each block gives its reason")]

@@ -116,6 +116,7 @@ fn name(kernel: &Kernel) -> String {
         Kernel::Broadcast(_) => "broadcast_in_dim".into(),
         Kernel::Reshape => "reshape".into(),
         Kernel::Contract(_) => "dot_general".into(),
+        Kernel::Conv(..) => "conv_general_dilated".into(),
         Kernel::Reduce(p) => Op::Reduce(p.clone()).name().into(),
         Kernel::Move(Move::Gather(_)) => "gather".into(),
         Kernel::Move(Move::Scatter(p)) => Op::Scatter(p.clone()).name().into(),
@@ -150,6 +151,7 @@ fn flops(kernel: &Kernel, operands: &[Arc<Aval>], out: Option<&Aval>) -> usize {
     let size = |a: Option<&Aval>| a.map_or(0, Aval::size);
     match kernel {
         Kernel::Contract(p) => size(out).saturating_mul(p.terms()).saturating_mul(2),
+        Kernel::Conv(_, terms) => size(out).saturating_mul(*terms).saturating_mul(2),
         Kernel::Blocks(b) => {
             let terms: usize = b.contracts().map(Contract::terms).sum();
             let each = terms.saturating_mul(2) + b.program.instructions.len();

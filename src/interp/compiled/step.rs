@@ -4,6 +4,7 @@ use super::{
     Executable,
     blocks::Blocks,
     contract::{Contract, dot_general},
+    conv,
     moves::Move,
     plan::{Place, Plan},
     profile::{Profile, profile},
@@ -16,7 +17,7 @@ use crate::{
     array::{Aval, Buffer},
     error::{Error, Result},
     interp::{Buffers, reference},
-    trace::op::{BroadcastInDim, Op, Reduce, Transpose},
+    trace::op::{BroadcastInDim, ConvGeneralDilated, Op, Reduce, Transpose},
 };
 use smallvec::{SmallVec, smallvec};
 use std::{panic::Location, sync::Arc, time::Instant};
@@ -30,6 +31,8 @@ pub(super) enum Kernel {
     Broadcast(Arc<BroadcastInDim>),
     Reshape,
     Contract(Box<Contract>),
+    /// A convolution, and how many products each element of its result is the sum of.
+    Conv(Arc<ConvGeneralDilated>, usize),
     Reduce(Arc<Reduce>),
     Move(Move),
     /// A primitive that runs programs, and those programs, ready to run.
@@ -52,6 +55,12 @@ impl Kernel {
                 };
                 Kernel::Contract(Contract::new(p, &x.shape, &y.shape).into())
             }
+            Op::ConvGeneralDilated(p) => match operands {
+                [_, kernel] if conv::fits(p, operands) => {
+                    Kernel::Conv(p.clone(), conv::terms(p, kernel))
+                }
+                _ => Kernel::Reference(op.clone()),
+            },
             Op::Reduce(p) => Kernel::Reduce(p.clone()),
             Op::DynamicUpdateSlice(_) => Kernel::Move(Move::Update),
             Op::Pad(p) => Kernel::Move(Move::Pad(p.clone())),
@@ -98,7 +107,6 @@ impl Kernel {
             | Op::DynamicSlice(_)
             | Op::Rev(_)
             | Op::BitcastConvertType(_)
-            | Op::ConvGeneralDilated(_)
             | Op::ReduceWindow(_)
             | Op::SelectAndGatherAdd(_)
             | Op::SelectAndScatterAdd(_)
@@ -136,6 +144,7 @@ impl Step {
                 b.program.space(n) as f64 * (b.program.nanoseconds + b.nanoseconds())
             }
             Kernel::Contract(p) => n as f64 * p.terms() as f64 * 0.01,
+            Kernel::Conv(_, terms) => n as f64 * *terms as f64 * 0.02,
             Kernel::Control(op, programs) => {
                 let times = match op {
                     Op::Scan(p) => p.length as f64,
@@ -365,6 +374,7 @@ impl Kernel {
             }
             Kernel::Reshape => only(view::reshape(operand(0)?, out?, pool)?),
             Kernel::Contract(p) => only(p.run(operand(0)?, operand(1)?, out?, pool)?),
+            Kernel::Conv(p, _) => only(conv::conv(p, operand(0)?, operand(1)?, out?, pool)?),
             Kernel::Reduce(p) => match reduce::reduce(p, operand(0)?, out?, pool)? {
                 Some(y) => only(y),
                 None => by_reference(&Op::Reduce(p.clone()), x, avals)?,

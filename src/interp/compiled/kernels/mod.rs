@@ -1,6 +1,7 @@
 //! Loops over plain slices, the only place with `unsafe`: calls of code compiled for CPU features that were found at run time, and
 //! matrix products on pointers.
 
+pub(super) mod conv;
 pub(super) mod elementwise;
 pub(super) mod gemm;
 pub(super) mod reduce;

@@ -83,6 +83,11 @@ pub(in crate::interp::compiled) fn packed_len<T: Kernels>(k: usize, n: usize) ->
     n.next_multiple_of(T::kernel(Level::get()).columns) * k
 }
 
+/// How many columns a panel of a [packed](pack) operand has. Panels follow each other, each row by row.
+pub(in crate::interp::compiled) fn panel_width<T: Kernels>() -> usize {
+    T::kernel(Level::get()).columns
+}
+
 /// Pack a right operand of `k` rows and `n` columns, for any number of [products](times_packed).
 pub(in crate::interp::compiled) fn pack<T: Packed>(
     y: Matrix<'_, T>,
