@@ -910,7 +910,7 @@ fn convolutions() {
         let (mut holes, mut kernel_holes) = (vec![], vec![]);
         for _ in 0..spaces {
             image.push(r.below(8) + if large { 12 } else { 0 });
-            kernel.push(1 + r.below(3));
+            kernel.push(1 + r.below(3) + if r.chance(0.1) { 6 } else { 0 });
             padding.push((r.below(5) as isize - 1, r.below(5) as isize - 1));
             strides.push(1 + r.below(3));
             holes.push(1 + r.below(2));

@@ -1,14 +1,14 @@
 //! Convolution as matrix products: for some places of the window, what lies under it at each is packed as a column, and the kernel,
 //! as a matrix, multiplies that ("im2col", block by block, so that no more of it exists than the caches hold).
 
-use super::gemm::{Matrix, Packed, packed_len, panel_width, times_packed};
+use super::gemm::{Matrix, Packed, pack, packed_len, panel_width, times_packed};
 use crate::{
     array::{Stored, buffer::try_vec},
     error::{Error, Result},
     interp::compiled::parallel,
 };
 use smallvec::SmallVec;
-use std::sync::Mutex;
+use std::{ops::Range, sync::Mutex};
 
 /// A spatial axis: lengths and steps.
 #[derive(Clone, Copy, Debug)]
@@ -114,25 +114,40 @@ impl Convolve {
         self.channels * self.space.iter().map(|s| s.kernel).product::<usize>()
     }
 
-    /// The elements of the kernel for one feature, in the order in which they are summed.
-    fn taps(&self) -> Vec<Tap> {
-        let mut taps = Vec::with_capacity(self.depth());
-        let window: usize = self.space.iter().map(|s| s.kernel).product();
-        for c in 0..self.channels {
-            for i in 0..window {
-                let mut rest = i;
-                let mut at: SmallVec<[usize; 3]> = SmallVec::new();
-                for s in self.space.iter().rev() {
-                    at.insert(0, rest % s.kernel);
-                    rest /= s.kernel;
-                }
-                taps.push(Tap {
-                    channel: c as isize * self.image[2],
-                    taps: at,
-                });
+    /// Some elements of the kernel for one feature, in the order in which they are summed.
+    fn taps(&self, range: Range<usize>) -> Vec<Tap> {
+        let tap = |i: usize| {
+            let mut rest = i;
+            let mut taps: SmallVec<[usize; 3]> = SmallVec::new();
+            for s in self.space.iter().rev() {
+                taps.insert(0, rest % s.kernel);
+                rest /= s.kernel;
             }
+            Tap {
+                channel: rest as isize * self.image[2],
+                taps,
+            }
+        };
+        range.map(tap).collect()
+    }
+
+    /// The same with places and elements of the kernel in each other's role, as far as the image is concerned.
+    fn turned(&self) -> Convolve {
+        let [group, entry, channel] = self.image;
+        let turned = |s: &Space| Space {
+            kernel: s.out,
+            out: s.kernel,
+            stride: s.kernel_dilation,
+            kernel_dilation: s.stride,
+            ..*s
+        };
+        Convolve {
+            batch: self.channels,
+            channels: self.batch,
+            image: [group, channel, entry],
+            space: self.space.iter().map(turned).collect(),
+            ..self.clone()
         }
-        taps
     }
 
     /// The places `from..from + n` as runs.
@@ -217,6 +232,16 @@ impl Convolve {
         }
     }
 
+    /// What lies under an element of the kernel at the places of runs that follow each other.
+    fn row<T: Stored>(&self, image: &[T], start: isize, tap: &Tap, runs: &[Run], z: &mut [T]) {
+        let mut z = z;
+        for run in runs {
+            let (these, others) = z.split_at_mut(run.n.min(z.len()));
+            self.under(image, start, tap, run, these);
+            z = others;
+        }
+    }
+
     /// The convolution of an image, whose elements begin at `start`, with kernels: a matrix of as many rows as there are features, for
     /// each group after the other. `z` is the result's storage, all of which is written.
     pub fn run<T: Packed>(
@@ -242,7 +267,6 @@ impl Convolve {
         let threads = if work > 1e6 { threads } else { 1 };
         let blocks = all.div_ceil(PLACES).next_multiple_of(threads);
         let size = all.div_ceil(blocks).next_multiple_of(width);
-        let taps = self.taps();
         let target = Target {
             start: z.as_mut_ptr(),
             len: z.len(),
@@ -253,7 +277,19 @@ impl Convolve {
         let failed = Mutex::new(None);
         let run = |(group, from): (usize, usize)| {
             let n = size.min(all - from);
-            let done = self.block(image, start, kernels, &taps, group, from, n, &target);
+            let block = Block {
+                group,
+                places: from..from + n,
+                image,
+                start: start + group as isize * self.image[0],
+                kernels: Matrix {
+                    storage: kernels,
+                    offset: group * features * depth,
+                    rows: depth as isize,
+                    columns: 1,
+                },
+            };
+            let done = block.run(self, &target);
             if let (Err(e), Ok(mut failed)) = (done, failed.lock()) {
                 *failed = Some(e);
             }
@@ -268,70 +304,107 @@ impl Convolve {
             _ => Ok(()),
         }
     }
+}
 
-    /// All features of a group at some places.
-    #[allow(clippy::too_many_arguments, reason = "what one thread needs")]
-    fn block<T: Packed>(
-        &self,
-        image: &[T],
-        start: isize,
-        kernels: &[T],
-        taps: &[Tap],
-        group: usize,
-        from: usize,
-        n: usize,
-        target: &Target<T>,
-    ) -> Result<()> {
-        let (width, depth, features) = (panel_width::<T>(), taps.len(), self.features);
-        let start = start + group as isize * self.image[0];
-        let mut packed: Vec<T> = try_vec(packed_len::<T>(depth.min(DEPTH), n))?;
-        packed.resize(packed_len::<T>(depth.min(DEPTH), n), T::ZERO);
-        let mut sums: Vec<T> = try_vec(features * n)?;
-        sums.resize(features * n, T::ZERO);
-        for (b, taps) in taps.chunks(DEPTH).enumerate() {
-            let panels = packed.chunks_mut(taps.len() * width).enumerate();
-            for (p, panel) in panels.take(n.div_ceil(width)) {
-                let columns = width.min(n.saturating_sub(p * width));
-                let runs = self.runs(from + p * width, columns);
-                for (tap, z) in taps.iter().zip(panel.chunks_exact_mut(width)) {
-                    let (z, rest) = z.split_at_mut(columns);
-                    rest.fill(T::ZERO);
-                    let mut z = z;
-                    for run in &runs {
-                        let (these, others) = z.split_at_mut(run.n.min(z.len()));
-                        self.under(image, start, tap, run, these);
-                        z = others;
-                    }
-                }
-            }
-            let matrix = Matrix {
-                storage: kernels,
-                offset: group * features * depth + b * DEPTH,
-                rows: depth as isize,
-                columns: 1,
-            };
-            times_packed(
-                [features, n, taps.len()],
-                matrix,
-                &packed,
-                &mut sums,
-                n,
-                b > 0,
-            )?;
-        }
-        let last = self.space.last().map_or(1, |s| s.out_step);
-        for run in self.runs(from, n) {
-            for (f, sums) in sums.chunks_exact(n).enumerate() {
-                let at = group as isize * self.out[0] + f as isize * self.out[2] + run.out;
-                let these = sums.get(run.from..run.from + run.n).unwrap_or_default();
-                for (i, x) in these.iter().enumerate() {
-                    let at = usize::try_from(at + i as isize * last).ok();
+/// All features of a group at some places.
+struct Block<'a, T> {
+    group: usize,
+    places: Range<usize>,
+    image: &'a [T],
+    /// Where the image begins for this group.
+    start: isize,
+    /// A row for each feature.
+    kernels: Matrix<'a, T>,
+}
+
+/// Memory for so many numbers.
+fn memory<T: Stored>(n: usize) -> Result<Vec<T>> {
+    let mut v = try_vec(n)?;
+    v.resize(n, T::ZERO);
+    Ok(v)
+}
+
+impl<T: Packed> Block<'_, T> {
+    fn run(&self, c: &Convolve, target: &Target<T>) -> Result<()> {
+        let (n, features) = (self.places.len(), c.features);
+        let mut sums = memory(features * n)?;
+        // Long runs of what lies side by side: along places, or along the kernel if that is the longer.
+        let along_kernel = c.space.last().is_some_and(|s| s.kernel > s.out);
+        let [feature, place] = if along_kernel {
+            self.along_kernel(c, &mut sums)?;
+            [1, features]
+        } else {
+            self.along_places(c, &mut sums)?;
+            [n, 1]
+        };
+        let last = c.space.last().map_or(1, |s| s.out_step);
+        for run in c.runs(self.places.start, n) {
+            for f in 0..features {
+                let from = self.group as isize * c.out[0] + f as isize * c.out[2] + run.out;
+                for i in 0..run.n {
+                    let x = sums.get(f * feature + (run.from + i) * place);
+                    let at = usize::try_from(from + i as isize * last).ok();
                     let at = at.filter(|at| *at < target.len).ok_or_else(broken)?;
                     // SAFETY: the place lies in the result, and no other block writes there: each place of the window in each
                     // group is of one block.
-                    unsafe { target.start.wrapping_add(at).write(*x) };
+                    unsafe { target.start.wrapping_add(at).write(*x.ok_or_else(broken)?) };
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// The kernel times what lies under its elements: a row for each feature.
+    fn along_places(&self, c: &Convolve, sums: &mut [T]) -> Result<()> {
+        let (n, depth, width) = (self.places.len(), c.depth(), panel_width::<T>());
+        let mut packed = memory(packed_len::<T>(depth.min(DEPTH), n))?;
+        for from in (0..depth).step_by(DEPTH) {
+            let taps = c.taps(from..depth.min(from + DEPTH));
+            let panels = packed.chunks_mut(taps.len() * width).enumerate();
+            for (p, panel) in panels.take(n.div_ceil(width)) {
+                let columns = width.min(n.saturating_sub(p * width));
+                let runs = c.runs(self.places.start + p * width, columns);
+                for (tap, z) in taps.iter().zip(panel.chunks_exact_mut(width)) {
+                    let (z, rest) = z.split_at_mut(columns);
+                    rest.fill(T::ZERO);
+                    c.row(self.image, self.start, tap, &runs, z);
+                }
+            }
+            let kernels = Matrix {
+                offset: self.kernels.offset + from,
+                ..self.kernels
+            };
+            let size = [c.features, n, taps.len()];
+            times_packed(size, kernels, &packed, sums, n, from > 0)?;
+        }
+        Ok(())
+    }
+
+    /// What lies under the elements of the kernel times those: a row for each place.
+    fn along_kernel(&self, c: &Convolve, sums: &mut [T]) -> Result<()> {
+        let (n, depth, features) = (self.places.len(), c.depth(), c.features);
+        let turned = c.turned();
+        let places = turned.taps(self.places.clone());
+        let mut packed = memory(packed_len::<T>(depth.min(DEPTH), features))?;
+        let mut under = memory(n * depth.min(DEPTH))?;
+        for from in (0..depth).step_by(DEPTH) {
+            let k = DEPTH.min(depth - from);
+            let runs = turned.runs(from, k);
+            for (place, z) in places.iter().zip(under.chunks_exact_mut(k)) {
+                turned.row(self.image, self.start, place, &runs, z);
+            }
+            let kernels = Matrix {
+                offset: self.kernels.offset + from,
+                ..self.kernels
+            };
+            pack(kernels.turned(), [k, features], &mut packed, 1)?;
+            let under = Matrix {
+                storage: &under,
+                offset: 0,
+                rows: k as isize,
+                columns: 1,
+            };
+            times_packed([n, features, k], under, &packed, sums, features, from > 0)?;
         }
         Ok(())
     }
