@@ -12,7 +12,10 @@ use quaxide::{
     prelude::*,
     trace::{
         bind,
-        op::{Binary, DotGeneral, Primitive, Reduce, Reducer, RoundingMethod, Unary},
+        op::{
+            Binary, DotGeneral, Primitive, Reduce, Reducer, RoundingMethod, Unary, Window,
+            WindowReducer,
+        },
     },
 };
 use rng::Rng;
@@ -966,4 +969,63 @@ fn convolutions() {
         }
     }
     assert!(ran > 80, "only {ran} convolutions were possible");
+}
+
+#[test]
+fn reductions_under_windows() {
+    let mut r = Rng(37);
+    let mut ran = 0;
+    for case in 0..150 {
+        let types = [DType::F32, DType::F64, DType::BF16, DType::I8, DType::I32];
+        let dtype = *r.choose(&types).unwrap();
+        let reducers = [
+            WindowReducer::Sum,
+            WindowReducer::Prod,
+            WindowReducer::Max,
+            WindowReducer::Min,
+        ];
+        let reducer = *r.choose(&reducers).unwrap();
+        let rank = 1 + r.below(3);
+        let mut each = |most: usize, from: usize| -> Dims {
+            (0..rank).map(|_| from + r.below(most)).collect()
+        };
+        let shape = each(9, 1);
+        let (window_dimensions, window_strides) = (each(3, 1), each(2, 1));
+        let (base_dilation, window_dilation) = (each(2, 1), each(2, 1));
+        let around = |n: &usize| (*n as isize - 1, *n as isize - 1);
+        let padding = each(4, 0).iter().map(around).collect();
+        let window = Window {
+            base_dilation,
+            padding,
+            window_dilation,
+            window_dimensions,
+            window_strides,
+        };
+        let what = format!("case {case}: {reducer:?} of {dtype}{shape:?} under {window:?}");
+        // Sums of numbers of the edges depend on their order.
+        let ordered = matches!(reducer, WindowReducer::Max | WindowReducer::Min);
+        let x = match ordered {
+            true => viewed(&mut r, &shape, dtype),
+            false => Array::new(
+                &shape,
+                (0..shape.iter().product())
+                    .map(|_| r.uniform())
+                    .collect::<Vec<f64>>(),
+            )
+            .astype(dtype),
+        };
+        if x.reduce_window(reducer, &window).aval().is_err() {
+            continue;
+        }
+        ran += 1;
+        let tolerance = match dtype {
+            _ if ordered => 0.0,
+            DType::BF16 => 2e-2,
+            _ => 1e-5,
+        };
+        agree(&what, tolerance, &vec![x], |x| {
+            vec![x[0].reduce_window(reducer, &window)]
+        });
+    }
+    assert!(ran > 100, "only {ran} windows were possible");
 }

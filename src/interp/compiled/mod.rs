@@ -24,6 +24,7 @@ mod step;
 mod storage;
 mod tiled;
 mod view;
+mod window;
 
 pub(crate) use step::eager;
 

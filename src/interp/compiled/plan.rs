@@ -75,7 +75,7 @@ pub(super) struct Planner {
 }
 
 impl Planner {
-    fn constant(&mut self, b: &Arc<Buffer>) -> Value {
+    pub(super) fn constant(&mut self, b: &Arc<Buffer>) -> Value {
         let next = self.constants.len() as u32;
         let key = Arc::as_ptr(b) as usize;
         let n = *self.by_address.entry(key).or_insert(next);
@@ -122,8 +122,14 @@ impl Planner {
                 (&eqn.op, &operands[..], &eqn.outputs[..])
             {
                 let aval = j.aval(*out);
-                let above = self.binary(Binary::Max, *low, *x, aval, eqn.at);
-                let y = self.binary(Binary::Min, above, *high, aval, eqn.at);
+                let above = self.made(Binary::Max.into(), [*low, *x], aval, eqn.at);
+                let y = self.made(Binary::Min.into(), [above, *high], aval, eqn.at);
+                set(&mut env, out.index(), y);
+                continue;
+            }
+            if let (Op::ReduceWindow(p), [x], [out]) = (&eqn.op, &operands[..], &eqn.outputs[..])
+                && let Some(y) = self.windows(p, *x, j.aval(*out), eqn.at)?
+            {
                 set(&mut env, out.index(), y);
                 continue;
             }
@@ -165,20 +171,19 @@ impl Planner {
         Ok((same && fold_of(p.reducer).is_some()).then(|| Op::Reshape(reshape.into())))
     }
 
-    /// Append one function of two values.
-    fn binary(
+    /// Append an equation; its result.
+    pub(super) fn made<const N: usize>(
         &mut self,
-        b: Binary,
-        x: Value,
-        y: Value,
+        op: Op,
+        operands: [Value; N],
         aval: &Arc<Aval>,
         at: &'static Location<'static>,
     ) -> Value {
         let id = self.avals.len() as u32;
         self.avals.push(aval.clone());
         self.nodes.push(Node {
-            op: b.into(),
-            operands: SmallVec::from_slice(&[x, y]),
+            op,
+            operands: operands.into_iter().collect(),
             results: SmallVec::from_elem(id, 1),
             at,
         });

@@ -10,7 +10,7 @@ mod fft;
 pub(super) mod index;
 mod linalg;
 mod random;
-mod reduce;
+pub(in crate::interp) mod reduce;
 mod shape;
 pub(super) mod slicing;
 mod sort;

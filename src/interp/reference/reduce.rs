@@ -90,7 +90,7 @@ fn join(a: &Buffer, b: &Buffer, rows: usize, columns: usize) -> Result<Buffer> {
 }
 
 /// What reducing nothing gives.
-pub(super) fn identity(reducer: Reducer, out: &Aval) -> Scalar {
+pub(in crate::interp) fn identity(reducer: Reducer, out: &Aval) -> Scalar {
     let (low, high) = bounds(out);
     match reducer {
         Reducer::Prod => Scalar::Int(1),

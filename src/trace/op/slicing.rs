@@ -559,7 +559,7 @@ pub struct Pad {
 
 impl Pad {
     /// The sizes of the result for an operand of this shape; `None` where they would be negative or too large.
-    fn sizes(&self, shape: &[usize]) -> Option<Dims> {
+    pub(crate) fn sizes(&self, shape: &[usize]) -> Option<Dims> {
         self.padding_config
             .iter()
             .zip(shape)
