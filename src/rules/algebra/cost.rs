@@ -186,11 +186,29 @@ impl CostModel {
     /// The time of a product of two tensors of which the sizes of the labels are known: those of both that the result has, those
     /// of the first alone, of the second alone, and those that are summed over.
     pub fn pair(&self, itemsize: f64, [batch, m, n, k]: [f64; 4]) -> f64 {
-        match k == 1.0 && (m == 1.0 || n == 1.0) {
+        if k == 1.0 && (m == 1.0 || n == 1.0) {
             // One multiplies the elements of the other.
-            true => self.kernel(itemsize * batch * (m + n + m * n)),
-            false => self.contraction(itemsize, [batch, m, n, k]),
+            return self.kernel(itemsize * batch * (m + n + m * n));
         }
+        let apart = self.contraction(itemsize, [batch, m, n, k]);
+        match m == 1.0 && n == 1.0 {
+            // Elements are multiplied and added up in one pass.
+            true => apart.min(self.dots(itemsize, batch, k)),
+            false => apart,
+        }
+    }
+
+    /// The time of `batch` sums of `k` products of the elements of two tensors, in one pass over both.
+    fn dots(&self, itemsize: f64, batch: f64, k: f64) -> f64 {
+        let summed = itemsize * batch * k / self.summed_bytes_per_us;
+        self.kernel_us + summed.max(self.traffic(itemsize * batch * (2.0 * k + 1.0)))
+    }
+
+    /// Whether a product of two tensors that has no axis of one alone is computed by multiplying elements and adding them up,
+    /// rather than as a product of matrices for each entry of the batch.
+    pub fn adds_up(&self, itemsize: f64, batch: f64, k: f64) -> bool {
+        batch > 1.0
+            && self.dots(itemsize, batch, k) < self.contraction(itemsize, [batch, 1.0, 1.0, k])
     }
 
     /// The time of a product of two tensors, each summed first over what only it has.

@@ -5,6 +5,7 @@
 //! a sum must be aligned or where the program wants another order of a result.
 
 use super::apply::Application;
+use super::cost::CostModel;
 use super::import::Island;
 use super::language::{Label, Labels, Shape};
 use super::plan::{Action, Plan, PlanStep};
@@ -491,10 +492,30 @@ impl Writer<'_> {
         Factor { atom, ..factor }
     }
 
+    /// Whether elements of two tensors with these axes are multiplied and then added up, as the model has it.
+    fn adds_up(&self, factor: &Factor, rank: Label) -> bool {
+        let (mut batch, mut summed) = (1.0, 1.0);
+        for (label, size) in factor.labels.iter().zip(&factor.shape) {
+            match *label < rank {
+                true => batch *= *size as f64,
+                false => summed *= *size as f64,
+            }
+        }
+        let itemsize = f64::from(self.island.problem.itemsize);
+        CostModel::current().adds_up(itemsize, batch, summed)
+    }
+
     /// The product of two tensors, summed over the labels that they share and that the result lacks.
     fn pair(&mut self, left: Factor, right: Factor, rank: Label, wanted: &[Label]) -> Factor {
         let shared = |label: &Label| right.labels.contains(label) && left.labels.contains(label);
         let contracts = left.labels.iter().any(|l| shared(l) && *l >= rank);
+        let same = left.labels.len() == right.labels.len() && left.labels.iter().all(shared);
+        if contracts && same && self.adds_up(&left, rank) {
+            let (big, small) = (left.clone(), right.clone());
+            let small = self.transposed(small, &big.labels);
+            let atom = self.emit(Binary::Mul, &[&big.atom, &small.atom], &big.shape);
+            return self.reduced(Factor { atom, ..big }, |label| label < rank);
+        }
         if !contracts {
             let (big, small) = match left.labels.len() >= right.labels.len() {
                 true => (&left, &right),

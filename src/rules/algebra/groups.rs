@@ -164,15 +164,20 @@ impl Groups {
             }
         }
 
-        // A group is worth it if it holds a definition, or two contractions.
-        let mut worth: FxHashMap<usize, u32> = FxHashMap::default();
+        // A group is worth it if it holds a definition, two contractions, or one that something sums over or takes a part of.
+        let mut worth: FxHashMap<usize, Worth> = FxHashMap::default();
         for (index, kind) in kinds.iter().enumerate() {
-            let weight = match kind {
-                _ if inside[index] => 2,
-                Some(Kind::Contraction) => 1 + u32::from(stated),
-                _ => continue,
-            };
-            *worth.entry(sets.find(index)).or_insert(0) += weight;
+            let own = worth.entry(sets.find(index)).or_default();
+            match kind {
+                _ if inside[index] => own.defines = true,
+                Some(Kind::Contraction) => own.contractions += 1,
+                Some(Kind::Reduction) => own.asks_for_less = true,
+                Some(Kind::View) => {
+                    let equation = reading.equations[index].as_ref();
+                    own.asks_for_less |= matches!(equation, Some(Equation::Product { moves, .. }) if !moves.is_empty());
+                }
+                _ => {}
+            }
         }
         let mut groups = Groups {
             members: Vec::new(),
@@ -181,7 +186,7 @@ impl Groups {
         let mut numbers: FxHashMap<usize, u32> = FxHashMap::default();
         for (index, kind) in kinds.iter().enumerate() {
             let set = sets.find(index);
-            if kind.is_none() || worth.get(&set).is_none_or(|worth| *worth < 2) {
+            if kind.is_none() || worth.get(&set).is_none_or(|worth| !worth.search(stated)) {
                 continue;
             }
             let number = *numbers.entry(set).or_insert_with(|| {
@@ -192,6 +197,25 @@ impl Groups {
             groups.members[number as usize].push(index);
         }
         groups
+    }
+}
+
+/// What a group holds that a search may improve.
+#[derive(Default)]
+struct Worth {
+    defines: bool,
+    contractions: u32,
+    /// Something is summed, or a part of it is taken.
+    asks_for_less: bool,
+}
+
+impl Worth {
+    fn search(&self, stated: bool) -> bool {
+        let least = match stated || self.asks_for_less {
+            true => 1,
+            false => 2,
+        };
+        self.defines || self.contractions >= least
     }
 }
 

@@ -98,7 +98,15 @@ struct Search<'a> {
 
 impl Search<'_> {
     fn run(&mut self) -> Option<f64> {
-        let roots = self.expanded()?;
+        let expanded = self.expanded()?;
+        let written = self.written(&expanded)?;
+        let roots = self.problem.roots.iter();
+        let roots: Vec<(Shape, Sum)> = roots
+            .map(|root| {
+                let shape = Shape::from_slice(self.problem.shape(*root));
+                Some((shape, expanded.get(*root as usize)?.clone()))
+            })
+            .collect::<Option<_>>()?;
         let mut wanted: Vec<(usize, bool)> = Vec::new();
         let mut fixed = 0.0;
         for (shape, sum) in roots {
@@ -127,15 +135,119 @@ impl Search<'_> {
             if self.tensors.len() > MOST_TENSORS {
                 return None;
             }
-            let steps = self.decompose(next)?;
+            let mut steps = self.decompose(next)?;
+            if !steps.is_empty() {
+                let own = written.iter().filter(|(id, _)| *id == next);
+                steps.extend(own.map(|(_, step)| step.clone()));
+            }
             self.steps.push(steps);
             next += 1;
         }
         Some(fixed + self.cheapest(wanted)?)
     }
 
-    /// The roots multiplied out.
-    fn expanded(&self) -> Option<Vec<(Shape, Sum)>> {
+    /// The steps of the program as written, where nothing is broadcast: what the other ways to compute a tensor compete with.
+    fn written(&mut self, expanded: &[Sum]) -> Option<Vec<(usize, Step)>> {
+        let problem = self.problem;
+        let itemsize = f64::from(problem.itemsize);
+        let mut all = Vec::new();
+        for (number, step) in problem.steps.iter().enumerate() {
+            let carried = |output: &Labels, lists: &[&Labels]| {
+                let by_any = |label: &Label| lists.iter().any(|labels| labels.contains(label));
+                output.iter().all(by_any)
+            };
+            let (operands, made) = match &step.operation {
+                Operation::Leaf(_) | Operation::Band(_) => continue,
+                Operation::Product { operands, output } => {
+                    let lists: SmallVec<[&Labels; 2]> = operands.iter().map(|o| &o.1).collect();
+                    if !carried(output, &lists) {
+                        continue;
+                    }
+                    let renamed: SmallVec<[Labels; 2]> =
+                        lists.iter().map(|labels| under(labels, output)).collect();
+                    let factors: SmallVec<[Factor; 2]> = operands
+                        .iter()
+                        .zip(&renamed)
+                        .map(|((operand, _), labels)| Factor {
+                            labels,
+                            shape: problem.shape(*operand),
+                            structure: self.structure(*operand),
+                        })
+                        .collect();
+                    let cost = self.model.product(itemsize, &factors, &step.shape);
+                    let sums = lists.iter().any(|l| l.iter().any(|l| !output.contains(l)));
+                    let tensors = factors.iter().filter(|f| !f.labels.is_empty());
+                    let contracts = sums
+                        && tensors.clone().count() == 2
+                        && tensors.clone().all(|f| f.structure.is_none());
+                    let operands: SmallVec<[u32; 4]> = operands.iter().map(|o| o.0).collect();
+                    (operands, (cost, contracts))
+                }
+                Operation::Sum { terms, output } => {
+                    if terms
+                        .iter()
+                        .any(|(_, _, labels)| labels.len() != output.len())
+                    {
+                        continue;
+                    }
+                    let addends: SmallVec<[Addend; 4]> = terms
+                        .iter()
+                        .map(|(_, operand, _)| Addend {
+                            elements: elements(problem.shape(*operand)),
+                            made: Made::Apart,
+                        })
+                        .collect();
+                    let cost = self.model.sum(itemsize, &addends, elements(&step.shape));
+                    (terms.iter().map(|t| t.1).collect(), (cost, false))
+                }
+            };
+            let mut id_of = |number: u32| -> Option<Option<usize>> {
+                let sum = expanded.get(number as usize)?;
+                let axes: Labels = (0..problem.shape(number).len() as Label).collect();
+                let carries = |label: &Label| {
+                    sum.iter()
+                        .flat_map(|(_, factors)| factors)
+                        .any(|(_, labels)| labels.contains(label))
+                };
+                // Zero, a number, or something broadcast: no tensor that can be wanted.
+                match sum.iter().any(|(_, f)| f.is_empty()) || !axes.iter().all(carries) {
+                    true => Some(None),
+                    false => Some(Some(self.tensor(sum, &axes)?)),
+                }
+            };
+            let Some(own) = id_of(number as u32)? else {
+                continue;
+            };
+            let ids: Option<SmallVec<[usize; 4]>> = operands
+                .iter()
+                .map(|operand| id_of(*operand))
+                .collect::<Option<SmallVec<[Option<usize>; 4]>>>()?
+                .into_iter()
+                .collect();
+            let Some(ids) = ids.filter(|ids| !ids.contains(&own)) else {
+                continue;
+            };
+            let mut children: SmallVec<[(usize, bool); 4]> = SmallVec::new();
+            for id in ids {
+                if !self.is_leaf(id) && !children.contains(&(id, false)) {
+                    children.push((id, false));
+                }
+            }
+            let (cost, contracts) = made;
+            if cost.is_finite() {
+                let step = Step {
+                    cost,
+                    children,
+                    contracts,
+                };
+                all.push((own, step));
+            }
+        }
+        Some(all)
+    }
+
+    /// All steps multiplied out.
+    fn expanded(&self) -> Option<Vec<Sum>> {
         let mut sums: Vec<Sum> = Vec::new();
         let mut fresh: Label = 1000;
         for (number, step) in self.problem.steps.iter().enumerate() {
@@ -180,13 +292,7 @@ impl Search<'_> {
             }
             sums.push(sum);
         }
-        let roots = self.problem.roots.iter();
-        roots
-            .map(|root| {
-                let shape = Shape::from_slice(self.problem.shape(*root));
-                Some((shape, sums.get(*root as usize)?.clone()))
-            })
-            .collect()
+        Some(sums)
     }
 
     /// How often a term counts: it is added up along summed labels that none of its factors carries.
@@ -718,8 +824,12 @@ impl Search<'_> {
         queue.push(Reverse((Ordered(bound(&wanted)), wanted)));
         while let Some(Reverse((_, state))) = queue.pop() {
             let so_far = best.get(&state).copied()?;
-            // The largest tensor: nothing that is wanted later can want it again.
-            let Some(place) = (0..state.len()).max_by_key(|i| (size(state[*i].0), *i)) else {
+            // The largest tensor, of equals what is summed most: nothing that is wanted later can want it again.
+            let last = |i: &usize| {
+                let id = state[*i].0;
+                (size(id), Reverse(self.tensors[id].shape.len()), *i)
+            };
+            let Some(place) = (0..state.len()).max_by_key(last) else {
                 return Some(so_far);
             };
             if !done.insert(state.clone()) {
@@ -770,6 +880,16 @@ impl Search<'_> {
             }
         }
     }
+}
+
+/// Labels under which those of the result are `0..rank`, in order, and the others lie beyond.
+fn under(labels: &[Label], output: &[Label]) -> Labels {
+    let rank = output.len() as Label;
+    let name = |label: &Label| match output.iter().position(|l| l == label) {
+        Some(axis) => axis as Label,
+        None => label.saturating_add(rank),
+    };
+    labels.iter().map(name).collect()
 }
 
 /// Costs in the order of their size.

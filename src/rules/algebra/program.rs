@@ -36,19 +36,16 @@ type Inner = FxHashMap<usize, Option<Program>>;
 
 /// The rewritten program; `None` if it stays as it is.
 fn rewritten(program: &Jaxpr, inner: &mut Inner) -> Result<Option<Jaxpr>> {
-    let mut contractions = 0;
-    let (mut marks, mut calls) = (false, false);
+    let (mut contractions, mut marks, mut calls) = (false, false, false);
     for eqn in program.eqns() {
         match &eqn.op {
-            Op::DotGeneral(_) => contractions += 1,
+            Op::DotGeneral(_) => contractions = true,
             Op::Component(_) => marks = true,
             op => calls |= op.inner().is_some(),
         }
     }
     let mut result: Option<Jaxpr> = None;
-    // What users know may be of a single contraction.
-    let known = contractions > 0 && Options::equalities().iter().any(|e| e.form().is_some());
-    if marks || contractions > 1 || known {
+    if marks || contractions {
         result = with_islands_planned(program)?;
     }
     if calls {

@@ -402,6 +402,40 @@ fn pays(graph: &mut Graph, outer: &Product, inner: &Product, flat: &[Operand]) -
     }
 }
 
+/// The factors of a class, and the factors of those as long as they are no more than `most`: what it is made of, under labels of
+/// which the first are its axes.
+fn taken_apart(graph: &Graph, class: Id, most: usize) -> SmallVec<[Operand; 4]> {
+    let rank = graph[class].data.shape.len() as Label;
+    let mut whole: SmallVec<[Operand; 4]> = smallvec![Operand {
+        id: class,
+        labels: outputs(rank),
+    }];
+    let mut position = 0;
+    while position < whole.len() {
+        // Of several ways to compute a factor the cheapest is what is compared.
+        let cost = |p: &Product| cheapest(graph, &operands(p), p.outputs, false);
+        let ways = products(graph, whole[position].id).into_iter();
+        let ways = ways.filter(|p| (2..=most + 1 - whole.len()).contains(&p.children.len()));
+        let way = ways
+            .filter_map(|p| Some((cost(&p)?, p)))
+            .min_by(|a, b| a.0.total_cmp(&b.0));
+        match way {
+            None => position += 1,
+            Some((_, way)) => {
+                let labels: SmallVec<[Labels; 4]> =
+                    whole.iter().map(|operand| operand.labels.clone()).collect();
+                let base = fresh(&labels, rank);
+                let replaced = whole.remove(position);
+                whole.extend(operands(&way).into_iter().map(|operand| Operand {
+                    labels: inlined(&operand.labels, way.outputs, &replaced.labels, base),
+                    ..operand
+                }));
+            }
+        }
+    }
+    whole
+}
+
 /// Whether multiplying out a sum of products is cheaper than to form the sum: so it is for a low-rank update and few columns.
 fn pays_multiplied_out(graph: &mut Graph, node: &Product, position: usize, inner: &Sum) -> bool {
     let mut rest = operands(node);
@@ -432,25 +466,21 @@ fn pays_multiplied_out(graph: &mut Graph, node: &Product, position: usize, inner
     for (child, labels) in inner.children.iter().zip(&inner.labels) {
         let labels = inlined(labels, inner.outputs, &replaced.labels, 0);
         let mut flat = rest.clone();
-        // The cheapest way to compute the term is what is compared.
-        let cost = |p: &Product| cheapest(graph, &operands(p), p.outputs, false);
-        let ways = products(graph, *child).into_iter();
-        let ways = ways.filter(|p| (2..=MOST_FACTORS).contains(&p.children.len()));
-        let term = ways
-            .filter_map(|p| Some((cost(&p)?, p)))
-            .min_by(|a, b| a.0.total_cmp(&b.0));
-        match term {
-            None => flat.push(Operand { id: *child, labels }),
-            Some((cost, term)) => {
-                products_found = true;
-                formed += cost;
-                let base = fresh(&node.labels, node.outputs);
-                flat.extend(operands(&term).into_iter().map(|operand| Operand {
-                    labels: inlined(&operand.labels, term.outputs, &labels, base),
-                    ..operand
-                }));
-            }
+        let term = taken_apart(graph, *child, MOST_FACTORS.saturating_sub(rest.len()));
+        if term.len() > 1 {
+            products_found = true;
+            let Some(cost) = cheapest(graph, &term, graph[*child].data.shape.len() as Label, false)
+            else {
+                return false;
+            };
+            formed += cost;
         }
+        let base = fresh(&node.labels, node.outputs);
+        let own = labels.len() as Label;
+        flat.extend(term.into_iter().map(|operand| Operand {
+            labels: inlined(&operand.labels, own, &labels, base),
+            ..operand
+        }));
         if flat.len() > MOST_FACTORS
             || !graph.analysis.spend(3u64.saturating_pow(flat.len() as u32))
         {

@@ -1,6 +1,7 @@
 //! Whole programs, from the trace to the plan.
 
 use super::super::import::islands;
+use super::super::report::plans;
 use crate::prelude::*;
 use crate::trace::op::Op;
 
@@ -423,4 +424,49 @@ fn a_definition_that_forms_the_array_itself_is_refused() {
         .unwrap_err();
     assert_eq!(error.kind(), crate::error::ErrorKind::Refused);
     assert!(error.to_string().contains("`tanh`"), "{error}");
+}
+
+/// `m·(w + a·b)/‖w + a·b‖`, the norm being that of the rows; the base is frozen.
+#[derive(Clone, PyTree)]
+struct Dora {
+    w: Array,
+    a: Array,
+    b: Array,
+    m: Array,
+}
+
+impl ArrayValue for Dora {
+    fn aval(&self) -> Result<Aval> {
+        self.w.aval()
+    }
+    fn materialise(&self) -> Result<Array> {
+        let v = self.w.stop_gradient() + self.a.dot(&self.b);
+        let scale = &self.m / v.square().sum(1).sqrt();
+        Ok(scale.expand_dims(1) * v)
+    }
+    fn may_materialise(&self) -> bool {
+        false
+    }
+}
+
+#[test]
+fn training_with_norms_forms_no_gradient_of_the_weight() {
+    let (n, m, rank, batch) = (512, 512, 8, 64);
+    let zeros = |shape: [usize; 2]| Array::zeros(shape, DType::F32);
+    let dora = Array::from_value(Dora {
+        w: zeros([n, m]),
+        a: zeros([n, rank]),
+        b: zeros([rank, m]),
+        m: Array::zeros([n], DType::F32),
+    });
+    let train = |w: &Array, x: &Array, g: &Array| {
+        let g = g.clone();
+        let loss = quaxify(move |(w, x): &(Array, Array)| (w.dot(x) * &g).sum(()));
+        value_and_grad(loss)(&(w.clone(), x.clone()))
+    };
+    let program = make_jaxpr(train)(&dora, &zeros([m, batch]), &zeros([n, batch])).unwrap();
+    let [island] = plans(&program).unwrap().try_into().unwrap();
+    assert!(island.cost <= island.cost_as_written, "{island}");
+    // The squares of `w` alone are as large as a weight, and they are added up as they are made.
+    assert!(island.peak_elements < (n * m) as f64, "{island}");
 }
