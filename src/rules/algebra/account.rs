@@ -3,9 +3,10 @@
 use super::analysis::{Equated, Graph};
 use super::cost::CostModel;
 use super::language::{Coefficient, Label, Term};
+use super::lower::{build, lower};
 use super::plan::{Action, Plan, letters};
 use super::problem::Problem;
-use super::solve::Explored;
+use super::solve::{Explored, rooted, saturate, work};
 use egg::{Id, Language};
 use std::fmt;
 
@@ -130,6 +131,34 @@ pub(super) fn rewrites(explored: &Explored) -> Vec<String> {
         lines.extend(told.drain(skipped..));
     }
     lines
+}
+
+/// What was tried for an island that is refused: the laws that applied, how often, and what each gave last.
+pub(super) fn tried(problem: &Problem, model: &CostModel) -> Vec<String> {
+    let mut built = build(problem, model, work(problem));
+    built.graph.analysis.log = Some(Vec::new());
+    // That it is refused is known; what the lowering found out is in the graph.
+    let _ = lower(problem, &mut built);
+    rooted(problem, &mut built);
+    let graph = &saturate(problem, built.graph);
+    let name_of = |id: Id| {
+        graph[id].nodes.iter().find_map(|node| match node {
+            Term::Leaf(leaf) => Some(format!("x{leaf}")),
+            _ => None,
+        })
+    };
+    let names = Names { graph, name_of };
+    let mut laws: Vec<(&str, usize, &Equated)> = Vec::new();
+    for entry in graph.analysis.log.iter().flatten() {
+        match laws.iter_mut().find(|(law, ..)| *law == entry.law) {
+            Some((_, count, last)) => (*count, *last) = (*count + 1, entry),
+            None => laws.push((entry.law, 1, entry)),
+        }
+    }
+    let line = |(law, count, last): &(&str, usize, &Equated)| {
+        format!("{law}, {count}×, last {}", names.term(&last.term, DEEPEST))
+    };
+    laws.iter().map(line).collect()
 }
 
 fn canonical(graph: &Graph, term: &Term) -> Term {

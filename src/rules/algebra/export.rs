@@ -12,8 +12,8 @@ use super::plan::{Action, Plan, PlanStep};
 use crate::array::{Aval, Buffer, DType, Dims, Scalar};
 use crate::error::{Error, Result};
 use crate::trace::op::{
-    Binary, BroadcastInDim, ConvertElementType, DotGeneral, Op, Reduce, Reducer, Reshape,
-    Transpose, Unary,
+    Binary, BroadcastInDim, ConvertElementType, DotGeneral, Op, OptimizationBarrier, Reduce,
+    Reducer, Reshape, Transpose, Unary,
 };
 use crate::trace::{Atom, Eqn, Jaxpr, Literal, Var};
 use rustc_hash::FxHashMap;
@@ -53,7 +53,10 @@ pub(super) fn export(program: &mut Jaxpr, island: &Island, plan: &Plan) -> Resul
         if let Some(eqn) = writer.program.eqns().get(writer.place) {
             writer.at = eqn.at;
         }
-        let tensor = writer.step(index, step)?;
+        let tensor = match step.again {
+            Some(leaf) => writer.again(index, step, leaf)?,
+            None => writer.step(index, step)?,
+        };
         writer.tensors.push(tensor);
     }
     writer.roots(plan)
@@ -220,6 +223,41 @@ impl Writer<'_> {
                 self.sum(terms, &step.shape, &order)
             }
         }
+    }
+
+    /// A step that is computed again, of operands of which one waits for a leaf: otherwise it would be the same expression as
+    /// before, and be shared with it.
+    fn again(&mut self, index: usize, step: &PlanStep, leaf: u32) -> Result<Tensor> {
+        let plan = self.plan;
+        let waits = |operand: &usize| plan.steps[*operand].again.is_some();
+        let operands = step.action.operands();
+        let early = |operand: &&usize| {
+            plan.steps[**operand].structure.is_none()
+                && self.tensors[**operand].atom.var().is_some()
+        };
+        let held = operands.iter().find(early).copied();
+        let (Some(held), false) = (held, operands.iter().any(waits)) else {
+            return self.step(index, step);
+        };
+        let gone = || Error::internal("a plan waits for a leaf that is not there");
+        let var = *self.island.leaves.get(leaf as usize).ok_or_else(gone)?;
+        let before = self.tensors[held].atom.clone();
+        let aval = self.program.atom_aval(&before).clone();
+        let behind = self.program.fresh(Arc::new(aval));
+        let other = self.program.fresh(self.program.aval(var).clone());
+        self.eqns.push(Placed {
+            place: self.place,
+            eqn: Eqn {
+                op: OptimizationBarrier.into(),
+                inputs: smallvec![before.clone(), Atom::Var(var)],
+                outputs: smallvec![behind, other],
+                at: self.at,
+            },
+        });
+        self.tensors[held].atom = Atom::Var(behind);
+        let tensor = self.step(index, step);
+        self.tensors[held].atom = before;
+        tensor
     }
 
     /// The coefficient that the sum above leaves to a product.

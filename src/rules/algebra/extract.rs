@@ -521,6 +521,7 @@ impl ClassGraph {
                 shape: data.shape.clone(),
                 structure: data.structure,
                 stands_for: data.step,
+                again: None,
             });
         }
         plan.roots = asked

@@ -97,13 +97,14 @@ impl Groups {
             }
         }
 
-        // Sums of products that only contractions read: to multiply them out may be cheaper.
+        // Sums of products that only contractions and reductions read: to multiply them out may be cheaper.
         let mut only_contracted = vec![true; program.var_count()];
         for (index, eqn) in program.eqns().iter().enumerate() {
             for var in eqn.inputs.iter().filter_map(Atom::var) {
                 let viewed = kinds[index] == Some(Kind::View)
                     && eqn.outputs.iter().all(|var| uses[var.index()] == 1);
-                only_contracted[var.index()] &= viewed || kinds[index] == Some(Kind::Contraction);
+                let contracted = matches!(kinds[index], Some(Kind::Contraction | Kind::Reduction));
+                only_contracted[var.index()] &= viewed || contracted;
             }
         }
         for var in program.outs().iter().filter_map(Atom::var) {
@@ -152,10 +153,9 @@ impl Groups {
                         }
                         (_, Kind::Broadcast) => touched[index],
                         (Kind::Sum, Kind::Sum) => uses[var.index()] == 1,
-                        (Kind::Sum, Kind::Contraction | Kind::View) => {
+                        (Kind::Sum, Kind::Contraction | Kind::View | Kind::Reduction) => {
                             only_contracted[var.index()] && sums_products(maker)
                         }
-                        (Kind::Sum, _) => false,
                         (Kind::Contraction | Kind::View | Kind::Reduction, _) => true,
                     };
                 if joins {

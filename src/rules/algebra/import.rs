@@ -94,6 +94,14 @@ pub(super) fn islands(program: &Jaxpr) -> Result<Vec<Island>> {
         islands.push(builder.build(&definitions, &users));
     }
     note_waits(program, &mut islands);
+    if Options::price() > 0.0 {
+        for island in &mut islands {
+            for (leaf, var) in island.problem.leaves.iter_mut().zip(&island.leaves) {
+                leaf.given = program.invars().contains(var)
+                    || program.consts().iter().any(|(own, _)| own == var);
+            }
+        }
+    }
     Ok(islands)
 }
 
@@ -149,7 +157,10 @@ fn builder<'a>(reading: &'a Reading<'a>, refinement: Refinement, eqns: Vec<usize
         index_of: FxHashMap::default(),
         stated: &[],
         island: Island {
-            problem: Problem::new(dtype.size() as u32),
+            problem: Problem {
+                residual_price: Coefficient(Options::price()),
+                ..Problem::new(dtype.size() as u32)
+            },
             preferred: prefers(program, &eqns),
             eqns,
             leaves: Vec::new(),
@@ -539,6 +550,7 @@ impl Builder<'_> {
         self.island.problem.leaves.push(Leaf {
             shape: shape.clone(),
             moves: Some(kind),
+            given: false,
             after: SmallVec::new(),
         });
         let op = self.reading.program.eqns()[place].op.clone();

@@ -24,7 +24,7 @@ pub fn elements(shape: &[usize]) -> f64 {
 }
 
 /// A real coefficient, compared and hashed by its bits.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Coefficient(pub f64);
 
 impl Coefficient {

@@ -31,6 +31,7 @@ mod problem;
 mod program;
 mod refine;
 mod report;
+mod residual;
 mod rules;
 mod solve;
 mod store;

@@ -13,9 +13,10 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 /// let y = Options::new().keep_order(true).scope(|| jit(|a: &Array, b: &Array| a.dot(a).dot(b))(&a, &b)).unwrap();
 /// assert_eq!(y.to_vec::<f32>().unwrap(), [64.0; 8]);
 /// ```
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Options {
     keep_order: bool,
+    residual_price: f64,
     equalities: Vec<Arc<Equality>>,
 }
 
@@ -27,9 +28,7 @@ impl PartialEq for Planning {
     fn eq(&self, other: &Planning) -> bool {
         match (&self.0, &other.0) {
             (None, None) => true,
-            (Some(a), Some(b)) => {
-                Arc::ptr_eq(a, b) || (a.keep_order == b.keep_order && a.equalities == b.equalities)
-            }
+            (Some(a), Some(b)) => Arc::ptr_eq(a, b) || a == b,
             _ => false,
         }
     }
@@ -63,6 +62,27 @@ impl Options {
         self
     }
 
+    /// What it costs to hold a megabyte of residuals from the forward to the backward pass, in microseconds. Residuals that cost
+    /// more to be held than to be made are computed again in the backward pass. The default is 0, which keeps all of them; what is
+    /// no positive number counts as that.
+    ///
+    /// ```
+    /// use quaxide::{prelude::*, rules::algebra::Options};
+    /// let (a, x) = (Array::ones([8, 8], DType::F32), Array::ones([8], DType::F32));
+    /// let loss = |a: &Array, x: &Array| a.dot(&a.dot(x)).tanh().sum(());
+    /// let da = Options::new().residual_price(1e3).scope(|| jit(grad(loss))(&a, &x)).unwrap();
+    /// assert_eq!(da.shape(), [8, 8]);
+    /// ```
+    #[must_use]
+    pub fn residual_price(mut self, us_per_megabyte: f64) -> Self {
+        self.residual_price = if us_per_megabyte > 0.0 {
+            us_per_megabyte
+        } else {
+            0.0
+        };
+        self
+    }
+
     /// Something that is equal, to be used where it is cheaper.
     #[must_use]
     pub fn equality(mut self, equality: Equality) -> Self {
@@ -91,6 +111,13 @@ impl Options {
 
     pub(super) fn keeps_order() -> bool {
         Planning::here().0.is_some_and(|options| options.keep_order)
+    }
+
+    /// What a residual costs here; scopes within others say it anew.
+    pub(super) fn price() -> f64 {
+        Planning::here()
+            .0
+            .map_or(0.0, |options| options.residual_price)
     }
 
     /// What is known to be equal here, the innermost scope's first.

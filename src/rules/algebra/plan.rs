@@ -37,6 +37,8 @@ pub struct PlanStep {
     pub structure: Option<Structure>,
     /// The step of the problem that it stands for.
     pub stands_for: u32,
+    /// The leaf that it waits for, if it is computed again where a residual would have been kept.
+    pub again: Option<u32>,
 }
 
 /// How a root of the problem is read from the plan.
@@ -92,6 +94,7 @@ impl Plan {
                 action,
                 shape: step.shape.clone(),
                 stands_for: index as u32,
+                again: None,
             });
         }
         plan.roots = problem
@@ -137,24 +140,7 @@ impl Plan {
         self.steps
             .retain(|_| flags.next().copied().unwrap_or(false));
         for step in &mut self.steps {
-            match &mut step.action {
-                Action::Product(operands) => {
-                    for (operand, _) in operands {
-                        *operand = place[*operand];
-                    }
-                }
-                Action::Sum(terms) => {
-                    for (_, operand, _) in terms {
-                        *operand = place[*operand];
-                    }
-                }
-                Action::Call(_, operands) => {
-                    for (operand, _) in operands {
-                        *operand = place[*operand];
-                    }
-                }
-                Action::Leaf(_) | Action::Band(_) => {}
-            }
+            step.action.rename(|operand| place[operand]);
         }
         for root in &mut self.roots {
             root.step = place[root.step];
@@ -325,6 +311,28 @@ pub fn made<'a>(factors: impl Iterator<Item = Factor<'a>>, rank: usize) -> Made 
 }
 
 impl Action {
+    /// Gives the steps that this one reads other numbers.
+    pub fn rename(&mut self, number: impl Fn(usize) -> usize) {
+        match self {
+            Action::Leaf(_) | Action::Band(_) => {}
+            Action::Product(operands) => {
+                operands
+                    .iter_mut()
+                    .for_each(|(operand, _)| *operand = number(*operand));
+            }
+            Action::Sum(terms) => {
+                terms
+                    .iter_mut()
+                    .for_each(|(_, operand, _)| *operand = number(*operand));
+            }
+            Action::Call(_, operands) => {
+                operands
+                    .iter_mut()
+                    .for_each(|(operand, _)| *operand = number(*operand));
+            }
+        }
+    }
+
     /// The steps that this one reads.
     pub fn operands(&self) -> SmallVec<[usize; 3]> {
         match self {
@@ -405,6 +413,10 @@ impl fmt::Display for Plan {
             let body = match body.is_empty() {
                 true => "1".to_string(),
                 false => body.join(joint),
+            };
+            let body = match step.again {
+                Some(_) => format!("{body}, again"),
+                None => body,
             };
             let axes = letters(0..step.shape.len() as Label);
             writeln!(f, "t{index}{:?}[{axes}] = {body}", step.shape.as_slice())?;

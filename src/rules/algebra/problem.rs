@@ -19,6 +19,8 @@ pub struct Leaf {
     /// The roots (indices into [`Problem::roots`]) that must be there before this leaf can be: opaque equations outside
     /// the island compute the one from the others.
     pub after: SmallVec<[u32; 2]>,
+    /// Whether it is there all the time, being given to the program. Known only where residuals have a price.
+    pub given: bool,
 }
 
 /// What one equation of the island does.
@@ -95,6 +97,8 @@ pub struct Problem {
     pub(super) equalities: Vec<Stated>,
     /// Bytes of an element.
     pub itemsize: u32,
+    /// What it costs to hold a megabyte from the forward to the backward pass, in microseconds.
+    pub residual_price: Coefficient,
 }
 
 impl Problem {

@@ -42,7 +42,8 @@ pub struct PlannedIsland {
     pub leaves: Vec<String>,
     /// The plans that it was chosen over, dearest first; only where they are asked for, by [`explained`].
     pub beaten: Vec<Beaten>,
-    /// The laws that lead from the program as written to the plan, by its steps; only where they are asked for, by [`explained`].
+    /// The laws that lead from the program as written to the plan, by its steps, or what was tried where it is refused; only where
+    /// they are asked for, by [`explained`].
     pub rewrites: Vec<String>,
 }
 
@@ -73,14 +74,18 @@ impl fmt::Display for PlannedIsland {
         for line in self.plan.trim_end().lines() {
             writeln!(f, "  {line}")?;
         }
+        let (over, by) = match self.cost.is_finite() {
+            true => ("beats", "by"),
+            false => ("would run", "tried"),
+        };
         for beaten in &self.beaten {
-            writeln!(f, "  beats: {beaten}")?;
+            writeln!(f, "  {over}: {beaten}")?;
             for line in beaten.plan.lines().filter(|line| line.starts_with('t')) {
                 writeln!(f, "    {line}")?;
             }
         }
         for line in &self.rewrites {
-            writeln!(f, "  by {line}")?;
+            writeln!(f, "  {by} {line}")?;
         }
         Ok(())
     }
@@ -131,12 +136,15 @@ pub fn explained(program: &Jaxpr) -> Result<Vec<PlannedIsland>> {
                 report.rewrites = account::rewrites(&explored);
             }
             // What is refused would have been computed so.
-            Err(_) => report.beaten.push(Beaten {
-                what: "as written",
-                cost: report.cost_as_written,
-                is_forbidden: true,
-                plan: Plan::as_written(&island.problem).trimmed().to_string(),
-            }),
+            Err(_) => {
+                report.beaten.push(Beaten {
+                    what: "as written",
+                    cost: report.cost_as_written,
+                    is_forbidden: true,
+                    plan: Plan::as_written(&island.problem).trimmed().to_string(),
+                });
+                report.rewrites = account::tried(&island.problem, &model);
+            }
         }
         all.push(report);
     }

@@ -32,6 +32,8 @@ const MOST_TERMS: usize = 4;
 const MOST_FORCED_TERMS: usize = 32;
 /// The most logical nodes of a class before rules stop to add to it of their own accord.
 const MOST_NODES: usize = 16;
+/// The most logical nodes of a class before rules stop to take apart what has no plan: the lowering has one by then, if there is any.
+const MOST_FORCED_NODES: usize = 32;
 /// The most values whose components a product brings together of a rule's own accord.
 const MOST_VALUES: usize = 2;
 
@@ -327,6 +329,10 @@ fn flatten(graph: &mut Graph, class: Id) -> bool {
                     continue;
                 }
                 let flat = substituted(&node, position, &inner);
+                if logical(graph, class) >= MOST_FORCED_NODES {
+                    graph.analysis.stopped = true;
+                    continue;
+                }
                 if !forced && !renaming && !reduced {
                     if logical(graph, class) >= MOST_NODES || values(graph, &flat) > MOST_VALUES {
                         graph.analysis.stopped = true;
@@ -526,7 +532,11 @@ fn distribute(graph: &mut Graph, class: Id) -> bool {
                 {
                     continue;
                 }
-                if !forced && !scaling && logical(graph, class) >= MOST_NODES {
+                let most = match forced || scaling {
+                    true => MOST_FORCED_NODES,
+                    false => MOST_NODES,
+                };
+                if logical(graph, class) >= most {
                     graph.analysis.stopped = true;
                     continue;
                 }
@@ -616,7 +626,11 @@ fn gather(graph: &mut Graph, class: Id) -> bool {
                 if (inner.len() > 1 && terms > most) || !graph.analysis.tried.insert(key) {
                     continue;
                 }
-                if inner.len() > 1 && !forced && logical(graph, class) >= MOST_NODES {
+                let most = match forced || inner.len() == 1 {
+                    true => MOST_FORCED_NODES,
+                    false => MOST_NODES,
+                };
+                if logical(graph, class) >= most {
                     graph.analysis.stopped = true;
                     continue;
                 }

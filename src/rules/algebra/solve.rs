@@ -10,6 +10,7 @@ use super::language::Labels;
 use super::lower::{Built, Refusal, build, lower};
 use super::plan::Plan;
 use super::problem::{Operation, Problem};
+use super::residual;
 use super::rules::{DISTRIBUTE, EXPAND, FACTOR, FLATTEN, GATHER, ORDER, Rule, rewrites};
 use egg::{Id, Runner, SimpleScheduler};
 use rustc_hash::FxHashMap;
@@ -60,7 +61,8 @@ pub struct Solution {
 impl Solution {
     /// Whether the plan is another than the program as written.
     pub fn improves(&self) -> bool {
-        self.written_is_forbidden || self.cost < self.cost_as_written * (1.0 - 1e-9)
+        let again = self.plan.steps.iter().any(|step| step.again.is_some());
+        self.written_is_forbidden || again || self.cost < self.cost_as_written * (1.0 - 1e-9)
     }
 }
 
@@ -71,7 +73,11 @@ impl Solution {
 ///
 /// If no plan avoids to materialise a value that must not be.
 pub fn solve(problem: &Problem, model: &CostModel) -> Result<Solution, Refusal> {
-    explore(problem, model, false).map(|explored| explored.solution)
+    let mut solution = explore(problem, model, false)?.solution;
+    let kept = std::mem::take(&mut solution.plan);
+    solution.plan = residual::computed_again(kept, problem, model);
+    solution.cost = solution.plan.cost(model, problem.itemsize);
+    Ok(solution)
 }
 
 /// A solution with the e-graph in which it was found.

@@ -17,7 +17,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// The version of the format.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// The longest list that is read.
 const LONGEST: usize = 1 << 20;
 
@@ -371,12 +371,12 @@ macro_rules! structs {
 }
 structs! {
     Band { sizes, starts, steps, count }
-    Leaf { shape, moves, after }
+    Leaf { shape, moves, after, given }
     Step { operation, shape }
     Mark { step, value, components, origins }
     Value { axes, size, allow_materialise }
-    Problem { leaves, steps, roots, marks, values, itemsize; Problem::default() }
-    PlanStep { action, shape, structure, stands_for }
+    Problem { leaves, steps, roots, marks, values, itemsize, residual_price; Problem::default() }
+    PlanStep { action, shape, structure, stands_for, again }
     Root { step, axes }
     Plan { steps, roots }
     Solution { plan, lowered, cost, cost_as_written, written_is_forbidden, proven, stopped, nodes, classes }

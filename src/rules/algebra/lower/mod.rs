@@ -355,6 +355,7 @@ impl Lowering<'_> {
             shape: data.shape.clone(),
             structure: data.structure,
             stands_for: self.step,
+            again: None,
         });
         self.formed.insert(class, self.plan.steps.len() - 1);
     }

@@ -1,9 +1,11 @@
 //! Whole programs, from the trace to the plan.
 
 use super::super::import::islands;
-use super::super::report::plans;
+use super::super::report::{explained, plans};
 use crate::prelude::*;
+use crate::rules::algebra::Options;
 use crate::trace::op::Op;
+use crate::trace::passes::{CSE, DCE};
 
 fn ramp(shape: &[usize], step: f64) -> Array {
     let count: usize = shape.iter().product();
@@ -469,4 +471,56 @@ fn training_with_norms_forms_no_gradient_of_the_weight() {
     assert!(island.cost <= island.cost_as_written, "{island}");
     // The squares of `w` alone are as large as a weight, and they are added up as they are made.
     assert!(island.peak_elements < (n * m) as f64, "{island}");
+}
+
+#[test]
+fn residuals_are_kept_or_computed_again_as_their_price_says() {
+    let (n, m, rank, batch) = (40, 30, 3, 20);
+    let weight = Array::from_value(lora(n, m, rank));
+    let x = ramp(&[batch, m], 0.3);
+    let loss = quaxify(|w: &Array, x: &Array| x.dot(&w.t()).tanh().sum(()));
+    let program = make_jaxpr(grad(loss))(&weight, &x).unwrap().dce();
+    let planned = |price: f64| {
+        let options = Options::new().residual_price(price);
+        options.scope(|| super::super::rewrite(&program)).unwrap()
+    };
+    // x·bᵀ is needed for the result, and again for the gradient of a.
+    let times = |program: &Jaxpr| {
+        let shape = vec![batch, rank];
+        let like = |s: &&Vec<usize>| **s == shape || **s == [rank, batch];
+        contractions(program).iter().filter(like).count()
+    };
+    let (kept, again) = (planned(0.0), planned(1e6));
+    assert_eq!((times(&kept), times(&again)), (2, 3), "{kept}\n{again}");
+    let shared = again.clone().through(&[CSE, DCE]).unwrap();
+    assert_eq!(times(&shared), 3, "{shared}");
+    // It is computed where it is needed: after what comes back is there.
+    let position = |name: &str| again.eqns().iter().rposition(|eqn| eqn.op.name() == name);
+    assert!(
+        position("optimization_barrier") > position("tanh"),
+        "{again}"
+    );
+    let value = lora(n, m, rank);
+    let inputs = [value.w, value.a, value.b, x];
+    same(&program, &again, &inputs);
+    same(&kept, &again, &inputs);
+}
+
+#[test]
+fn a_refusal_says_what_was_tried_and_what_it_would_have_cost() {
+    let weight = Array::from_value(lora(64, 48, 2));
+    let f = quaxify(|w: &Array, x: &Array| (w.dot(x), w.tanh()));
+    let program = make_jaxpr(f)(&weight, &ramp(&[48, 8], 0.3)).unwrap();
+    let islands = explained(&program).unwrap();
+    let island = islands
+        .iter()
+        .find(|island| !island.cost.is_finite())
+        .unwrap();
+    let text = island.to_string();
+    assert!(
+        island.cost_as_written > 0.0 && text.contains("would run: as written, "),
+        "{text}"
+    );
+    assert!(text.contains("refusing to materialise lora["), "{text}");
+    assert!(text.contains("  tried distribute, "), "{text}");
 }
