@@ -278,12 +278,24 @@ pub struct Algebra {
     pub log: Option<Vec<Equated>>,
     /// Units of work that the rules may still do.
     pub work: u64,
-    /// Whether sums are multiplied out where that pays, and not only where they must not be formed.
-    pub generous: bool,
+    /// What is tried beyond what has to be.
+    pub zeal: Zeal,
     /// Whether a rule was stopped by a limit.
     pub stopped: bool,
     /// Whether a rule equated what cannot be equal.
     pub broken: bool,
+}
+
+/// What rules try beyond what has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Zeal {
+    /// Sums are multiplied out only where they must not be formed.
+    #[default]
+    Needed,
+    /// And where that pays, as far as can be seen from a sum and what reads it.
+    Pays,
+    /// And wherever it can be done, and products are flattened likewise: others may share what comes of it.
+    All,
 }
 
 /// A law has made a class equal a term.

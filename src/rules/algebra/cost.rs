@@ -305,13 +305,17 @@ impl CostModel {
             .filter(|a| a.made != Made::Contracted)
             .map(|a| a.elements)
             .sum();
+        let all: f64 = addends.iter().map(|a| a.elements).sum();
+        let apart = self.kernel(itemsize * (all + result));
         if accumulated == 0.0 {
-            return self.kernel(itemsize * (read + result));
+            return apart;
         }
         // The first contraction writes the result, which its own cost says.
         let further = accumulated - if read == 0.0 { 1.0 } else { 0.0 };
         let pass = self.traffic(itemsize * result);
-        self.traffic(itemsize * read) + further * (self.accumulating_us + self.accumulated * pass)
+        let added = self.accumulating_us + self.accumulated * pass;
+        // Several small contractions are added faster in one pass when all are there.
+        apart.min(self.traffic(itemsize * read) + further * added)
     }
 }
 

@@ -7,7 +7,8 @@
 
 use super::definition::{Definition, Reading};
 use super::equation::{Equation, Kind, mark};
-use crate::trace::{Atom, Jaxpr};
+use super::language::Label;
+use crate::trace::{Atom, Eqn, Jaxpr};
 use rustc_hash::FxHashMap;
 
 /// Whether a variable is read outside of the group that makes it.
@@ -53,10 +54,17 @@ impl Groups {
     pub(super) fn new(reading: &Reading, definitions: &[Definition], stated: bool) -> Groups {
         let program = reading.program;
         let count = program.eqns().len();
-        let kinds: Vec<Option<Kind>> = reading
-            .equations
-            .iter()
-            .map(|equation| equation.as_ref().map(Equation::kind))
+        let kinds: Vec<Option<Kind>> = (reading.equations.iter().zip(program.eqns()))
+            .map(|(equation, eqn)| {
+                let equation = equation.as_ref()?;
+                match equation.kind() {
+                    // Axes of length one come and go.
+                    Kind::Broadcast | Kind::Reduction if only_units(program, eqn, equation) => {
+                        Some(Kind::View)
+                    }
+                    kind => Some(kind),
+                }
+            })
             .collect();
         // The equations of definitions, and what is made of them before it is contracted.
         let mut inside = vec![false; count];
@@ -198,6 +206,28 @@ impl Groups {
         }
         groups
     }
+}
+
+/// Whether the axes that a product of one tensor fills or sums over are all of length one.
+fn only_units(program: &Jaxpr, eqn: &Eqn, equation: &Equation) -> bool {
+    let Equation::Product {
+        operands, output, ..
+    } = equation
+    else {
+        return false;
+    };
+    let [(var, labels)] = operands.as_slice() else {
+        return false;
+    };
+    let Some(result) = eqn.outputs.first() else {
+        return false;
+    };
+    let (from, to) = (&program.aval(*var).shape, &program.aval(*result).shape);
+    let units = |own: &[Label], shape: &[usize], others: &[Label]| {
+        let mut axes = own.iter().zip(shape);
+        axes.all(|(label, size)| *size == 1 || others.contains(label))
+    };
+    units(labels, from, output) && units(output, to, labels)
 }
 
 /// What a group holds that a search may improve.

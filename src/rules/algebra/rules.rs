@@ -10,7 +10,7 @@
 //!   between rules only.
 //! - A rule tries each pair of nodes once.
 
-use super::analysis::{Algebra, Graph};
+use super::analysis::{Algebra, Graph, Zeal};
 use super::construct::{Level, Operand, View, equate, product, sum};
 use super::cost::{Addend, Made};
 use super::language::{Label, Labels, Product, Sum, Term, elements};
@@ -138,7 +138,7 @@ struct Act(Law);
 /// to add.
 fn stamp(graph: &Graph, class: Id) -> u64 {
     let mut hasher = FxHasher::default();
-    graph.analysis.generous.hash(&mut hasher);
+    graph.analysis.zeal.hash(&mut hasher);
     for node in &graph[class].nodes {
         if let Term::Prod(_) | Term::Add(_) = node {
             for child in node.children() {
@@ -338,7 +338,7 @@ fn flatten(graph: &mut Graph, class: Id) -> bool {
                         graph.analysis.stopped = true;
                         continue;
                     }
-                    if !pays(graph, &node, &inner, &flat) {
+                    if graph.analysis.zeal != Zeal::All && !pays(graph, &node, &inner, &flat) {
                         continue;
                     }
                 }
@@ -518,7 +518,7 @@ fn distribute(graph: &mut Graph, class: Id) -> bool {
                 let known = !algebra.known.is_empty() && inner.children.iter().any(known);
                 let wanted = forced || scaling || known || data.provenance.several_components();
                 // Where sums must not be formed they are multiplied out anyway; that goes first, for room is dear.
-                if !wanted && !graph.analysis.generous {
+                if !wanted && graph.analysis.zeal == Zeal::Needed {
                     continue;
                 }
                 let most = match (forced, wanted) {
@@ -528,7 +528,9 @@ fn distribute(graph: &mut Graph, class: Id) -> bool {
                 };
                 if inner.children.len() > most
                     || !graph.analysis.tried.insert(key)
-                    || !(wanted || pays_multiplied_out(graph, &node, position, &inner))
+                    || !(wanted
+                        || graph.analysis.zeal == Zeal::All
+                        || pays_multiplied_out(graph, &node, position, &inner))
                 {
                     continue;
                 }

@@ -1,6 +1,6 @@
 //! From an island to its plan.
 
-use super::analysis::{Algebra, Graph};
+use super::analysis::{Algebra, Graph, Zeal};
 use super::apply;
 use super::construct::whole;
 use super::cost::CostModel;
@@ -25,6 +25,8 @@ const WORK: std::ops::RangeInclusive<u64> = 3_000..=20_000;
 const MOST_NODES: usize = 4_000;
 /// Up to so many nodes, sums are multiplied out where that pays even if others have to be.
 const FEW_NODES: usize = 1_000;
+/// Up to so many nodes, everything is tried: what pays only together with something else is found as well.
+const FEWEST_NODES: usize = 150;
 /// How often what users know may open the way for more of it.
 const APPLICATION_ROUNDS: usize = 4;
 /// Islands of more steps are only lowered.
@@ -267,8 +269,13 @@ pub(super) fn saturate(problem: &Problem, graph: Graph) -> Graph {
     if sums {
         graph = run(graph, &FACTOR_ONCE, 1);
         graph = run(graph, &SATURATE, 3);
-        if !graph.analysis.generous && graph.total_size() < FEW_NODES {
-            graph.analysis.generous = true;
+        if graph.analysis.zeal == Zeal::Needed && graph.total_size() < FEW_NODES {
+            graph.analysis.zeal = Zeal::Pays;
+            graph = run(graph, &SATURATE, 3);
+        }
+        if graph.total_size() < FEWEST_NODES {
+            graph.analysis.zeal = Zeal::All;
+            graph.analysis.tried.clear();
             graph = run(graph, &SATURATE, 3);
         }
     }

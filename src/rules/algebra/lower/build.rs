@@ -1,6 +1,6 @@
 //! The program as written in a fresh e-graph.
 
-use super::super::analysis::{Algebra, Dependence, Graph, Provenance, sorted};
+use super::super::analysis::{Algebra, Dependence, Graph, Provenance, Zeal, sorted};
 use super::super::construct::{Level, Operand, View, product, scaled, sum};
 use super::super::cost::CostModel;
 use super::super::language::{Label, Labels, Shape, Term, elements};
@@ -93,7 +93,10 @@ fn build_with(problem: &Problem, model: &CostModel, work: u64, parts: Vec<(u32, 
         law: "lower",
         log: None,
         work,
-        generous: problem.values.iter().all(|value| value.allow_materialise),
+        zeal: match problem.values.iter().all(|value| value.allow_materialise) {
+            true => Zeal::Pays,
+            false => Zeal::Needed,
+        },
         stopped: false,
         broken: false,
     });

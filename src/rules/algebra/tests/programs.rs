@@ -1,7 +1,7 @@
 //! Whole programs, from the trace to the plan.
 
 use super::super::import::islands;
-use super::super::report::{explained, plans};
+use super::super::report::{explained, plans, rewritten};
 use crate::prelude::*;
 use crate::rules::algebra::Options;
 use crate::trace::op::Op;
@@ -523,4 +523,20 @@ fn a_refusal_says_what_was_tried_and_what_it_would_have_cost() {
     );
     assert!(text.contains("refusing to materialise lora["), "{text}");
     assert!(text.contains("  tried distribute, "), "{text}");
+}
+
+#[test]
+fn a_trace_of_what_may_be_formed_is_that_of_its_terms() {
+    let f = |w: &Array, a: &Array, b: &Array| numpy::trace(&(w + a.dot(b)), 0, 0, 1);
+    let inputs = [
+        ramp(&[64, 64], 0.1),
+        ramp(&[64, 4], 0.7),
+        ramp(&[4, 64], 0.3),
+    ];
+    let program = make_jaxpr(f)(&inputs[0], &inputs[1], &inputs[2]).unwrap();
+    let planned = rewritten(&program).unwrap();
+    let [island] = plans(&program).unwrap().try_into().unwrap();
+    assert!(island.cost < 0.5 * island.cost_as_written, "{island}");
+    assert!(!contractions(&planned).contains(&vec![64, 64]), "{planned}");
+    same(&program, &planned, &inputs);
 }
