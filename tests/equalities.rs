@@ -214,7 +214,7 @@ fn products_that_grow_or_go_round_in_the_graph_end_with_the_best_plan() {
     let texts = [
         "a[ij]·b[jk] -> [ik] = 0.5·((a[ij] + a[ij])·(b[jk] + b[jk] - b[jk]) -> [ik])",
         "a[ij]·b[jk] -> [ik] = t(t(b)[kj]·t(a)[ji] -> [ki])[ik]",
-        "a[ij]·b[jk] -> [ik] = t(t(t(t(a))[ij]·t(t(b))[jk] -> [ik]))[ki] -> [ik]",
+        "a[ij]·b[jk] -> [ik] = t(t(t(t(a))[ij]·t(t(b))[jk] -> [ik]))[ik]",
     ];
     let known = |texts: &[&str]| {
         let sizes = |n: algebra::Notation| n.shape("a", &[3, 4]).shape("b", &[4, 5]);
