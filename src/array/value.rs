@@ -21,6 +21,10 @@ pub(crate) trait DynValue: Send + Sync {
     fn may_materialise_dyn(&self) -> bool;
     /// Is its tangent a value of its kind, of the components' tangents?
     fn is_own_tangent_dyn(&self) -> bool;
+    /// A value of the kind of its cotangent.
+    fn cotangent_dyn(&self) -> Arc<dyn DynValue>;
+    /// The cotangent of a plain array that the value is.
+    fn as_cotangent_dyn(&self) -> Result<Array>;
     /// What the value is the sum of, if it says so.
     fn terms_dyn(&self) -> Option<Vec<Array>>;
     /// Visit the components.

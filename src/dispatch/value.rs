@@ -61,10 +61,21 @@ pub trait ArrayValue: PyTree {
     }
 
     /// Is the tangent of a value a value of its kind, in which the tangents of the components stand, and those that are no numbers stay as
-    /// they are? So it is of a type that wraps an array and says something of it, as `Named` does; a function that brings its own forward
+    /// they are? So it is of a type that wraps an array and says something of it, as `Named` does; a function that brings its own
     /// derivative then keeps it where it is applied to such values, and gives such values. Of all other types the tangent is that of the array that they equal.
     fn is_own_tangent(&self) -> bool {
         false
+    }
+
+    /// For a type that is its own tangent: this value with what it says of its cotangent, whatever the numbers. So that of metres is per
+    /// metre; names and masks stay as they are.
+    fn cotangent(&self) -> Self {
+        self.clone()
+    }
+
+    /// The plain array that this value is where a plain array's cotangent is asked for: that of weights beside masked data, say.
+    fn as_cotangent(&self) -> Result<Array> {
+        self.materialise()
     }
 
     /// The arrays of which it is the sum, for a value whose components are values: where the type of one has a rule for what is linear, the
@@ -110,6 +121,12 @@ impl<T: ArrayValue> DynValue for T {
     }
     fn is_own_tangent_dyn(&self) -> bool {
         self.is_own_tangent()
+    }
+    fn cotangent_dyn(&self) -> Arc<dyn DynValue> {
+        Arc::new(self.cotangent())
+    }
+    fn as_cotangent_dyn(&self) -> Result<Array> {
+        self.as_cotangent()
     }
 
     fn terms_dyn(&self) -> Option<Vec<Array>> {

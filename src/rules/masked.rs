@@ -612,6 +612,11 @@ impl ArrayValue for Masked {
         true
     }
 
+    /// What is not there moves nothing.
+    fn as_cotangent(&self) -> Result<Array> {
+        Ok(self.mask.select(Array::zeros_like(&self.data), &self.data))
+    }
+
     fn describe(&self) -> String {
         format!("masked[{}]", self.data.describe())
     }

@@ -201,6 +201,7 @@ fn custom_jvp_dyn<'f>(names: [&'static str; 2], f: Fun<'f>, rule: Rule<'f>) -> F
             jvp: names[1].into(),
             rule,
             num_consts: captured.len(),
+            no_rule: None,
         };
         let results = apply(op.into(), &[captured, flat.leaves].concat())?;
         match like.pop() {
@@ -338,6 +339,7 @@ impl CustomVjpParts {
             bwd_name,
             bwd,
             num_consts: captured.len(),
+            no_rule: None,
         };
         Ok((op, captured))
     }

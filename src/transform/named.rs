@@ -188,6 +188,7 @@ pub(crate) fn with_rule(x: &[&Array], w: &WithRule) -> Array {
                 jvp: w.jvp.into(),
                 rule: rule.into(),
                 num_consts: 0,
+                no_rule: None,
             }
             .into())
         })?;

@@ -273,6 +273,7 @@ where
         jvp: "_root_jvp".into(),
         rule: rule.into(),
         num_consts: 0,
+        no_rule: None,
     };
     stager.tree(apply(op.into(), &args)?)
 }

@@ -527,6 +527,13 @@ impl ArrayValue for Unitful {
         true
     }
 
+    fn cotangent(&self) -> Unitful {
+        Unitful {
+            array: self.array.clone(),
+            unit: self.unit.powi(-1).unwrap_or_else(|_| self.unit.clone()),
+        }
+    }
+
     fn describe(&self) -> String {
         format!("unitful[{}, {}]", self.array.describe(), self.unit)
     }

@@ -755,6 +755,7 @@ impl<'t> Build<'_, 't> {
                 jvp: self.text("jvp")?,
                 rule: Jaxpr::default().into(),
                 num_consts: self.captured()?,
+                no_rule: None,
             }
             .into(),
             "custom_vjp_call" => CustomVjp {
@@ -765,6 +766,7 @@ impl<'t> Build<'_, 't> {
                 bwd_name: self.text("bwd")?,
                 bwd: Jaxpr::default().into(),
                 num_consts: self.captured()?,
+                no_rule: None,
             }
             .into(),
             "custom_lin" => CustomLinear {

@@ -34,6 +34,8 @@ pub struct CustomJvp {
     pub rule: Program,
     /// How many operands the function and the rule captured.
     pub num_consts: usize,
+    /// Why there is no rule, where there is none.
+    pub no_rule: Option<Arc<str>>,
 }
 
 /// Which of these have derivatives.
@@ -64,13 +66,20 @@ fn tangents(name: &str, consts: usize, x: &[Array], t: &[Tangent]) -> Result<Vec
     Ok(all)
 }
 
-/// A program that stands for a rule that nobody knows: it gives nothing. Programs that were read from their text have such rules.
+/// A program that stands for a rule that nobody knows: it gives nothing. Programs that were read from their text have such rules, and
+/// functions of values of which their rules say nothing.
 fn is_unknown(rule: &Program, call: &Program) -> bool {
     rule.outs().is_empty() && !call.outs().is_empty()
 }
 
 /// The refusal to differentiate a function whose rule is not known.
-fn no_rule(name: &str) -> Error {
+fn no_rule(name: &str, why: Option<&str>) -> Error {
+    if let Some(why) = why {
+        return Error::unsupported(format!(
+            "`{name}` brings its own derivative, which says nothing of these operands"
+        ))
+        .note(why);
+    }
     Error::unsupported(format!(
         "`{name}` brings its own derivative, which is a function that the text of a program does not hold"
     ))
@@ -94,14 +103,14 @@ impl CustomJvp {
 }
 
 impl CustomJvp {
-    /// Was it read from a text, which has no rule?
+    /// Has it no rule, as a function that was read from a text?
     pub(crate) fn rule_is_unknown(&self) -> bool {
         is_unknown(&self.rule, &self.call_jaxpr)
     }
 }
 
 impl CustomVjp {
-    /// Was it read from a text, which has no rule?
+    /// Has it no rule, as a function that was read from a text?
     pub(crate) fn rule_is_unknown(&self) -> bool {
         is_unknown(&self.fwd, &self.call_jaxpr)
     }
@@ -130,7 +139,7 @@ impl Primitive for CustomJvp {
 
     fn jvp(&self, x: &[Array], t: &[Tangent]) -> Result<Jvp> {
         if self.rule_is_unknown() {
-            return Err(no_rule(&self.name));
+            return Err(no_rule(&self.name, self.no_rule.as_deref()));
         }
         let mut args = x.to_vec();
         args.extend(tangents(&self.name, self.num_consts, x, t)?);
@@ -231,6 +240,8 @@ pub struct CustomVjp {
     pub bwd: Program,
     /// How many operands are captured.
     pub num_consts: usize,
+    /// Why there are no rules, where there are none.
+    pub no_rule: Option<Arc<str>>,
 }
 
 impl Primitive for CustomVjp {
@@ -257,7 +268,7 @@ impl Primitive for CustomVjp {
 
     fn jvp(&self, x: &[Array], t: &[Tangent]) -> Result<Jvp> {
         if self.rule_is_unknown() {
-            return Err(no_rule(&self.name));
+            return Err(no_rule(&self.name, self.no_rule.as_deref()));
         }
         let tangents = tangents(&self.name, self.num_consts, x, t)?;
         let outs = self.call_jaxpr.out_avals();
@@ -417,7 +428,7 @@ impl Primitive for CustomLinear {
     fn transpose(&self, ct: &[Tangent], x: &[Arg]) -> Result<Vec<Tangent>> {
         let (residuals, linear) = x.split_at(self.num_res.min(x.len()));
         if self.bwd.outs().is_empty() && !linear.is_empty() {
-            return Err(no_rule(&self.name));
+            return Err(no_rule(&self.name, None));
         }
         let mut args = vec![];
         for a in residuals {
