@@ -398,6 +398,26 @@ fn structured_arrays() {
 }
 
 #[test]
+fn compressed_rows() {
+    programs_of("Csr", 20, &["must keep its type", "would be dense"]);
+}
+
+#[test]
+fn magnitudes_and_directions() {
+    programs_of("DoraArray", 50, &["must keep its type"]);
+}
+
+#[test]
+fn kernels() {
+    programs_of("LoraKernel", 50, &["must keep its type"]);
+}
+
+#[test]
+fn sums_of_terms() {
+    programs_of("Terms", 50, &["must keep its type", "would be dense"]);
+}
+
+#[test]
 fn gradients_of_zeros() {
     programs_of("Zero", 50, &["must keep its type"]);
 }

@@ -371,3 +371,65 @@ fn what_does_not_fit_is_refused() {
         [0, 64]
     );
 }
+
+/// An embedding's look-up: the rows that are asked for are decoded, and no others.
+#[test]
+fn rows_are_decoded_alone() {
+    let w = random::normal(&random::key(3), [128, 512]);
+    let places = Array::from([[3i32, 127], [0, 3]]);
+    for format in [
+        Format::Int8,
+        Format::Nf4,
+        Format::Q4_0,
+        Format::Q4_1,
+        Format::Q8_0,
+        Format::Q4K,
+        Format::Q6K,
+    ] {
+        let q = Array::from_value(Quantised::new(&w, format).unwrap());
+        let dense = q.materialise().unwrap();
+        let picks: [fn(&Array, &Array) -> Array; 5] = [
+            |w, i| w.take(i, 0),
+            |w, _| w.index(7),
+            |w, _| w.slice_in_dim(2, 20, 0),
+            |w, i| {
+                quaxide::lax::dynamic_slice(w, &[&i.index((0, 0)), &Array::scalar(0i32)], [4, 512])
+            },
+            // Outside: NaN, as of a plain array.
+            |w, i| w.take(&(i + 10), 0),
+        ];
+        for pick in picks {
+            let got = quaxify(pick)(&q, &places).unwrap();
+            let want = pick(&dense, &places);
+            let bits = |x: &Array| {
+                let all = x.to_vec::<f32>().unwrap().into_iter();
+                all.map(|x| if x.is_nan() { 0 } else { x.to_bits() })
+                    .collect::<Vec<_>>()
+            };
+            assert_eq!(got.shape(), want.shape());
+            assert!(bits(&got) == bits(&want), "{format}");
+            let program = quaxify(pick).stages((&q, &places)).unwrap().rewritten;
+            assert!(
+                !program.to_string().contains("f32[128,512]"),
+                "{format}\n{program}"
+            );
+        }
+    }
+    // As a derivative by what scales the elements.
+    let q = Array::from_value(Quantised::new(&w, Format::Nf4).unwrap());
+    let loss = |w: &Array, i: &Array| w.take(i, 0).square().sum(());
+    let g = grad(quaxify(loss))(&q, &places).unwrap();
+    let plain = |w: &Array, i: &Array| Ok::<_, Error>(loss(&w.materialise()?, i));
+    let want = grad(plain)(&q, &places).unwrap();
+    for (a, b) in tree::leaves(&g).iter().zip(tree::leaves(&want)) {
+        if a.dtype().unwrap().is_inexact() {
+            assert!(a.allclose(&b, 1e-3, 1e-3, false).item::<bool>().unwrap());
+        }
+    }
+    // Adapted, as in QLoRA.
+    let lora = LoraArray::new(&q, &LoraConfig::rank(2), &random::key(4)).unwrap();
+    let y =
+        quaxify(|w: &Array, i: &Array| w.take(i, 0))(&Array::from_value(lora), &places).unwrap();
+    let want = q.materialise().unwrap().take(&places, 0);
+    assert!(y.allclose(&want, 1e-5, 1e-5, false).item::<bool>().unwrap());
+}

@@ -3,8 +3,8 @@
 use quaxide::{
     prelude::*,
     rules::{
-        Algorithm, Bcoo, Format, Interval, Masked, Named, Prng, Quantised, Structured, Unitful,
-        Zero, interval, masked, quantity,
+        Algorithm, Bcoo, Csr, DoraArray, Format, Interval, LoraKernel, Masked, Named, Prng,
+        Quantised, Structured, Terms, Unitful, Zero, interval, masked, quantity,
     },
 };
 
@@ -69,6 +69,10 @@ pub const KINDS: &[Kind] = &[
         ],
     )
     .open(|x| diagonal(x, true)),
+    Kind::new("Csr", &[|x| rows(x, false)]).open(|x| rows(x, true)),
+    Kind::new("DoraArray", &[|x| dora(x, false)]).open(|x| dora(x, true)),
+    Kind::new("LoraKernel", &[|x| kernel(x, false)]).open(|x| kernel(x, true)),
+    Kind::new("Terms", &[|x| terms(x, false)]).open(|x| terms(x, true)),
 ];
 
 impl Kind {
@@ -147,6 +151,52 @@ fn sparse(x: &Array, allow_materialise: bool) -> Option<Array> {
     Some(Array::from_value(b.allow_materialise(allow_materialise)))
 }
 
+fn rows(x: &Array, allow_materialise: bool) -> Option<Array> {
+    if x.ndim() != 2 || x.dtype().ok()? == DType::Bool {
+        return None;
+    }
+    let some = odd(x).select(Array::zeros_like(x), x);
+    let rows = Csr::from_dense(&some).ok()?;
+    Some(Array::from_value(rows.allow_materialise(allow_materialise)))
+}
+
+fn dora(x: &Array, allow_materialise: bool) -> Option<Array> {
+    let direction = lora(x, allow_materialise)?;
+    let magnitude = x.square().sum(-1).sqrt() + 0.5;
+    let dora = DoraArray::from_parts(magnitude, direction.value::<LoraArray>()?.clone()).ok()?;
+    Some(Array::from_value(DoraArray {
+        norm_gradient: true,
+        ..dora
+    }))
+}
+
+fn kernel(x: &Array, allow_materialise: bool) -> Option<Array> {
+    let (shape, dtype) = (x.shape(), x.dtype().ok()?);
+    let [n, rest @ ..] = &shape[..] else {
+        return None;
+    };
+    if !dtype.is_float() || rest.is_empty() {
+        return None;
+    }
+    let b = Array::full([&[1], rest].concat(), 0.125, dtype);
+    Some(Array::from_value(LoraKernel {
+        w: x.clone(),
+        a: Array::full([*n, 1], 0.25, dtype),
+        b,
+        stop_gradient: true,
+        allow_materialise,
+        scaling: 2.0,
+    }))
+}
+
+/// A sparse array, and a plain one with the other elements.
+fn terms(x: &Array, allow_materialise: bool) -> Option<Array> {
+    let sparse = sparse(x, allow_materialise)?;
+    let others = odd(x).select(x, Array::zeros_like(x));
+    let sum = Terms::new(vec![sparse, others]).ok()?;
+    Some(Array::from_value(sum))
+}
+
 fn structured(s: Result<Structured>, allow_materialise: bool) -> Option<Array> {
     Some(s.ok()?.allow_materialise(allow_materialise).array())
 }
@@ -173,6 +223,30 @@ pub fn plain(x: &Array) -> Result<Array> {
             w
         };
         return (w + update).ok().cloned();
+    }
+    if let Some(v) = x.value::<DoraArray>() {
+        return v.merge();
+    }
+    if let Some(v) = x.value::<LoraKernel>() {
+        let update = LoraKernel {
+            w: Array::zeros_like(&v.w),
+            ..v.clone()
+        };
+        let w = plain(&v.w)?;
+        let w = if v.stop_gradient {
+            w.stop_gradient()
+        } else {
+            w
+        };
+        return (w + update.merge()?).ok().cloned();
+    }
+    if let Some(v) = x.value::<Terms>() {
+        let terms = v.terms().iter().map(plain);
+        let terms = terms.collect::<Result<Vec<_>>>()?;
+        return Ok(terms.into_iter().reduce(|x, y| x + y).unwrap_or(x.clone()));
+    }
+    if let Some(v) = x.value::<Csr>() {
+        return plain(&v.to_dense()?);
     }
     if let Some(v) = x.value::<Bcoo>() {
         return plain(&v.to_dense()?);

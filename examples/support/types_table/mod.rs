@@ -16,7 +16,7 @@ use quaxide::{
     dispatch::{Decision, Explanation},
     op::Op,
     prelude::*,
-    rules::{Bcoo, Structured},
+    rules::{Bcoo, Csr, Structured},
     trace::{Atom, bind_all},
 };
 use std::{
@@ -97,7 +97,10 @@ fn numbers(x: &Array) -> Result<Vec<f64>> {
 fn differs(op: &Op, x: &[Array], got: &[Array]) -> Result<Option<String>> {
     let dense = x.iter().map(plain).collect::<Result<Vec<_>>>()?;
     let structural = |x: &Array| {
-        x.is_symbolic_zero() || x.value::<Bcoo>().is_some() || x.value::<Structured>().is_some()
+        x.is_symbolic_zero()
+            || x.holds::<Bcoo>()
+            || x.value::<Csr>().is_some()
+            || x.value::<Structured>().is_some()
     };
     let zeros = x.iter().any(structural);
     let want = apply(op, &dense)?;

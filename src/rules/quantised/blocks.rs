@@ -150,7 +150,8 @@ fn look_up(table: &[f32], codes: &Array) -> Array {
     table.take(&codes.astype(DType::I32), 0)
 }
 
-fn nf4(codes: &Array, absmax: &Array, nested: &Array, offset: &Array) -> Result<Array> {
+/// The scale of each scale of a whole array.
+fn spread(absmax: &Array, nested: &Array) -> Array {
     let shape = absmax.shape();
     let lead = nested.ndim().saturating_sub(1);
     // The scales of one matrix, row after row, in blocks of 256.
@@ -158,9 +159,13 @@ fn nf4(codes: &Array, absmax: &Array, nested: &Array, offset: &Array) -> Result<
     let mut spread = nested.shape().to_vec();
     spread.push(256);
     let repeated = merged(&nested.expand_dims(-1).broadcast_to(spread));
-    let repeated = repeated.slice_in_dim(0, rows, -1).reshape(&shape);
-    let offset = offset.broadcast_in_dim(&shape, (0..offset.ndim()).collect::<Dims>());
-    let scales = look_up(&tables::dynamic(), absmax) * repeated + offset;
+    repeated.slice_in_dim(0, rows, -1).reshape(&shape)
+}
+
+/// Elements from their codes and the codes of their scales; `nested` is the scale of each scale.
+pub(super) fn nf4(codes: &Array, absmax: &Array, nested: &Array, offset: &Array) -> Result<Array> {
+    let offset = offset.broadcast_in_dim(absmax.shape(), (0..offset.ndim()).collect::<Dims>());
+    let scales = look_up(&tables::dynamic(), absmax) * nested + offset;
     let pair = |x: Array| x.expand_dims(-1);
     let codes = merged(&concatenate(
         &[pair(shifted(codes, 4)), pair(low(codes))],
@@ -299,7 +304,9 @@ impl Format {
                 let scaled = floats(codes) * absmax.expand_dims(-1);
                 scaled * Array::scalar(0.007_874_016f32)
             }
-            (Format::Nf4, [codes, absmax, nested, offset]) => nf4(codes, absmax, nested, offset)?,
+            (Format::Nf4, [codes, absmax, nested, offset]) => {
+                nf4(codes, absmax, &spread(absmax, nested), offset)?
+            }
             (Format::Q4_0, _) => {
                 let codes = floats(&nibbles(&bytes(first, 2, 18))) - 8.0;
                 merged(&(codes * half(first, 0)))

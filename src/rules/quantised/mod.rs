@@ -2,22 +2,24 @@
 
 mod blocks;
 mod encode;
+mod rows;
 mod tables;
 
 pub use blocks::Format;
 
 use crate::{
     array::{Array, Aval, DType, Dims},
-    dispatch::ArrayValue,
+    dispatch::{ArrayValue, Rules},
     error::{Error, Result},
+    trace::{bind_all, op::Op},
     tree::{Flat, Leaves, PyTree},
 };
 
 /// An array of which each element takes few bits: integers with scales that they share, along the last axis.
 ///
-/// It equals the array that its definition yields, in the arithmetic of the format's reference to the last bit, and that is all that
-/// there is: programs are planned around the definition. A contraction takes a large one in by rows, so that the whole is never
-/// unpacked. `LoraArray { w: Quantised, .. }` is QLoRA.
+/// It equals the array that its definition yields, in the arithmetic of the format's reference to the last bit: programs are planned
+/// around the definition. A contraction takes a large one in by rows, so that the whole is never unpacked, and what picks rows, as an
+/// embedding does, unpacks those alone. `LoraArray { w: Quantised, .. }` is QLoRA.
 ///
 /// Leading axes are axes of each component: `vmap` and `scan` over stacked weights take them apart. The codes have no derivative, what
 /// scales there are in floating point have.
@@ -186,5 +188,25 @@ impl ArrayValue for Quantised {
             Ok(a) => format!("quantised[{a}, {}]", self.format),
             Err(_) => "quantised".into(),
         }
+    }
+
+    fn rules(r: &mut Rules) {
+        r.precedence(10);
+        r.family::<Quantised, _>(
+            &["dynamic_slice", "gather", "slice"],
+            |op: &Op, x: &[&Array]| {
+                if let [q, at @ ..] = x
+                    && let Some(q) = q.value::<Quantised>()
+                    && let Some(y) = rows::taken(op, q, at)?
+                {
+                    return Ok(vec![y]);
+                }
+                let x = x
+                    .iter()
+                    .map(|x| x.definition())
+                    .collect::<Result<Vec<_>>>()?;
+                bind_all(op.clone(), &x)
+            },
+        );
     }
 }

@@ -41,7 +41,7 @@ macro_rules! functions {
 
         impl $Name {
             /// Those that have no parameters, and so are known by their names.
-            pub(crate) const PLAIN: &'static [$Name] = &[$($Name::$Plain),*];
+            pub const PLAIN: &'static [$Name] = &[$($Name::$Plain),*];
         }
     };
 }
