@@ -198,7 +198,9 @@ fn rules(r: &mut Rules) {
             || y.is_ok_and(|y| y.first().is_some_and(|y| y.dtype.is_inexact()))
     };
     r.family::<Terms, _>(&linear, move |op: &Op, x: &[&Array]| {
-        match place(x) == 0 && into_float(op, x) {
+        // Zero by zero in one term would hide what another one is by zero.
+        let by_zero = op.name() == "div" && x.get(1).is_some_and(|d| is_zero(d));
+        match place(x) == 0 && into_float(op, x) && !by_zero {
             true => each(op, x, 0, false),
             false => plain(op, x),
         }

@@ -212,9 +212,16 @@ fn dot(p: &DotGeneral, left: &Array, right: &Array) -> Result<Array> {
     let shape = dense.shape();
     let n: usize = other_free.iter().filter_map(|i| shape.get(*i)).product();
     let matrix = dense.transpose(order).reshape([k, n]);
-    let dtype = e.data.dtype()?;
-    let product = match dtype {
-        DType::F32 | DType::F64 if matrix.dtype()? == dtype => {
+    let (dtype, other_dtype) = (e.data.dtype()?, matrix.dtype()?);
+    // Halves are summed as singles.
+    let wide = match (dtype, other_dtype) {
+        (DType::F64, d) | (d, DType::F64) if d.is_float() => Some(DType::F64),
+        (a, b) if a.is_float() && b.is_float() => Some(DType::F32),
+        _ => None,
+    };
+    let product = match wide {
+        Some(wide) => {
+            let (data, matrix) = (e.data.astype(wide), matrix.astype(wide));
             match (
                 sparse.data.ndim(),
                 sparse.shape.len(),
@@ -224,7 +231,7 @@ fn dot(p: &DotGeneral, left: &Array, right: &Array) -> Result<Array> {
                 // A matrix as it is.
                 (1, 2, [at], true) => {
                     let transposed = *at == 0;
-                    CooProduct { m, transposed }.of([&e.data, &sparse.indices, &matrix])
+                    CooProduct { m, transposed }.of([&data, &sparse.indices, &matrix])
                 }
                 _ => {
                     let (rows, _) = e.linear(&both(own.1, &free));
@@ -234,7 +241,7 @@ fn dot(p: &DotGeneral, left: &Array, right: &Array) -> Result<Array> {
                         m,
                         transposed: false,
                     };
-                    product.of([&e.data, &both.astype(DType::I32), &matrix])
+                    product.of([&data, &both.astype(DType::I32), &matrix])
                 }
             }
         }
@@ -270,8 +277,11 @@ fn dot(p: &DotGeneral, left: &Array, right: &Array) -> Result<Array> {
             product.transpose(order)
         }
     };
-    let wanted = p.preferred_element_type.unwrap_or(product.dtype()?);
-    product.astype(wanted).ok().cloned()
+    let joint = DType::promote(dtype, other_dtype);
+    product
+        .astype(p.preferred_element_type.unwrap_or(joint))
+        .ok()
+        .cloned()
 }
 
 fn transpose(p: &Transpose, b: &Bcoo) -> Array {

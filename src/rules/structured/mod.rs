@@ -3,6 +3,7 @@
 mod apply;
 mod element;
 mod elementwise;
+mod extrema;
 mod kind;
 mod make;
 mod product;

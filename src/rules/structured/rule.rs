@@ -23,8 +23,9 @@ use crate::{
     trace::{
         bind, bind_all,
         op::{
-            self, Binary, BroadcastInDim, DotGeneral, DynamicSlice, Gather, GatherScatterMode,
-            Linalg, Op, Reduce, Reshape, Slice, Squeeze, Transpose, remaining,
+            self, Binary, BroadcastInDim, Concatenate, DotGeneral, DynamicSlice, Gather,
+            GatherScatterMode, Linalg, Op, Reduce, Reshape, Slice, Squeeze, Stack, Transpose,
+            remaining,
         },
     },
 };
@@ -83,7 +84,7 @@ fn widened(x: &Array, batch: &Dims) -> Result<Array> {
         Some(s) => Ok(with_batch(s, batch)?.array()),
         None => {
             let shape = x.shape();
-            let own = shape.iter().skip(shape.len() - 2).copied();
+            let own = shape.iter().skip(shape.len().saturating_sub(2)).copied();
             Ok(x.broadcast_to(batch.iter().copied().chain(own).collect::<Dims>()))
         }
     }
@@ -383,6 +384,70 @@ fn reduced(p: &Reduce, x: &Array) -> Result<Array> {
     }
 }
 
+/// Several matrices of one structure as one, along an axis of the batch; `None` for others.
+fn together(x: &[&Array], axis: usize, join: impl Fn(&[&Array]) -> Array) -> Result<Option<Array>> {
+    let all: Option<Vec<&Structured>> = x.iter().map(|x| of(x)).collect();
+    let Some([first, rest @ ..]) = all.as_deref() else {
+        return Ok(None);
+    };
+    let own = |s: &Structured| -> Vec<Vec<usize>> {
+        let one = |(x, own): &(&Array, usize)| {
+            let shape = x.shape();
+            shape
+                .iter()
+                .skip(shape.len().saturating_sub(*own))
+                .copied()
+                .collect()
+        };
+        s.structure.parts().iter().map(one).collect()
+    };
+    let positive = |s: &Structured| match &s.structure {
+        Structure::Symmetric { positive, .. } => *positive,
+        _ => true,
+    };
+    let like = |s: &&Structured| {
+        s.structure.name() == first.structure.name()
+            && own(s) == own(first)
+            && positive(s) == positive(first)
+    };
+    let nested = matches!(
+        first.structure,
+        Structure::Kronecker(_) | Structure::Sum(_) | Structure::Product(_) | Structure::Inverse(_)
+    ) || matches!(first.structure, Structure::LowRank { base: Some(_), .. });
+    if axis > first.batch()?.len() || nested || !rest.iter().all(like) {
+        return Ok(None);
+    }
+    let [n, _] = first.size()?;
+    let structure = match &first.structure {
+        Structure::Identity { dtype, .. } => {
+            let batches = x.iter().map(|x| {
+                let batch: Dims = x.shape().iter().take(x.ndim() - 2).copied().collect();
+                Array::zeros(batch, *dtype)
+            });
+            let batches: Vec<Array> = batches.collect();
+            let shape = join(&batches.iter().collect::<Vec<_>>()).ok()?.shape();
+            Structure::Identity {
+                n,
+                batch: shape.iter().copied().collect(),
+                dtype: *dtype,
+            }
+        }
+        other => {
+            let parts: Vec<_> = all.iter().flatten().map(|s| s.structure.parts()).collect();
+            let part = |i: usize| {
+                let each: Vec<&Array> =
+                    parts.iter().filter_map(|p| p.get(i)).map(|p| p.0).collect();
+                join(&each)
+            };
+            let count = other.parts().len();
+            other.with_parts((0..count).map(part).collect())
+        }
+    };
+    structure.aval()?;
+    let allow = all.iter().flatten().all(|s| s.allow_materialise);
+    Ok(Some(first.with(structure).allow_materialise(allow).array()))
+}
+
 /// A contraction with one structured operand, or two. Those that are products of matrices, batch by batch, cost what the structure costs.
 fn dot(p: &DotGeneral, left: &Array, right: &Array) -> Result<Array> {
     let y = match (of(left), of(right)) {
@@ -640,6 +705,27 @@ pub(super) fn rules(r: &mut Rules) {
         two(x).and_then(|[a, b]| gathered(p, a, b))
     });
     r.unary(op::REDUCE_SUM, move |p, x: &Structured| reduced(p, &one(x)));
+    for reducer in [op::REDUCE_MAX, op::REDUCE_MIN] {
+        r.unary(
+            reducer,
+            move |p: &Reduce, x: &Structured| match super::extrema::extremum(x, p)? {
+                Some(y) => Ok(y),
+                None => plainly(p.clone(), &[&one(x)]),
+            },
+        );
+    }
+    r.mixed::<Concatenate, Structured, _>(op::CONCATENATE, |p, x| {
+        let within = x.first().is_some_and(|x| p.dimension + 2 < x.ndim());
+        let joined = match within {
+            true => together(x, p.dimension, |x| bind(p.clone(), x))?,
+            false => None,
+        };
+        joined.map_or_else(|| plainly(p.clone(), x), Ok)
+    });
+    r.mixed::<Stack, Structured, _>(op::STACK, |p, x| {
+        let joined = together(x, p.axis, |x| bind(p.clone(), x))?;
+        joined.map_or_else(|| plainly(p.clone(), x), Ok)
+    });
     r.mixed::<Linalg, Structured, _>(op::TRIANGULAR_SOLVE, |p, x| match (p, two(x)?) {
         (Linalg::TriangularSolve(p), [a, b]) => solve::triangular(p, a, b),
         (_, _) => plainly(*p, x),

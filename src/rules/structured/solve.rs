@@ -93,6 +93,10 @@ pub(super) fn solved(s: &Structured, b: &Array) -> Result<Array> {
             parts.iter().try_fold(b.clone(), |b, p| solution(p, &b))?
         }
         Structure::Inverse(a) => times(a, b)?,
+        // One term is as large as the sum.
+        Structure::Sum(parts) if parts.iter().any(is_stored) => {
+            linalg::solve(&super::element::dense(s)?, b)
+        }
         Structure::Sum(_)
         | Structure::Product(_)
         | Structure::Kronecker(_)
