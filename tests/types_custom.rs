@@ -360,7 +360,7 @@ fn reverse_rules_reach_components() {
     assert!(
         scales
             .unwrap()
-            .allclose(&wanted.unwrap(), 1e-4, 1e-4, false)
+            .allclose(wanted.unwrap(), 1e-4, 1e-4, false)
             .item::<bool>()
             .unwrap()
     );
