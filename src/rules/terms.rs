@@ -2,12 +2,12 @@
 
 use super::families::IDENTITY;
 use crate::{
-    array::{Array, Aval},
+    array::{Array, Aval, Scalar},
     dispatch::{ArrayValue, Rules},
     error::{Error, Result},
     trace::{
         bind, bind_all,
-        op::{self, Binary, ConvGeneralDilated, DotGeneral, Op, Pad},
+        op::{self, Binary, ConvGeneralDilated, DotGeneral, Gather, Op, Pad},
     },
     tree::{Flat, Leaves, PyTree},
 };
@@ -124,7 +124,17 @@ fn each(op: &Op, x: &[&Array], at: usize, add: bool) -> Result<Vec<Array>> {
         return plain(op, x);
     };
     let mut results: Vec<Vec<Array>> = vec![];
-    for term in &terms.0 {
+    // What fills a window that reaches outside is no sum: one term has it, the others have nothing.
+    let op_of_others = match op {
+        Op::Gather(p) => Gather {
+            fill_value: Some(Scalar::Int(0)),
+            ..(**p).clone()
+        }
+        .into(),
+        op => op.clone(),
+    };
+    for (k, term) in terms.0.iter().enumerate() {
+        let op = if k == 0 { op } else { &op_of_others };
         let args: Vec<Array> = x
             .iter()
             .enumerate()

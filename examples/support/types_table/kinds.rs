@@ -225,7 +225,9 @@ pub fn plain(x: &Array) -> Result<Array> {
         return (w + update).ok().cloned();
     }
     if let Some(v) = x.value::<DoraArray>() {
-        return v.merge();
+        let mut open = v.clone();
+        open.direction.allow_materialise = true;
+        return Array::from_value(open).materialise();
     }
     if let Some(v) = x.value::<LoraKernel>() {
         let update = LoraKernel {

@@ -231,7 +231,8 @@ impl ArrayValue for Update {
     }
 
     fn rules(r: &mut Rules) {
-        r.precedence(25);
+        // Sums are taken apart first.
+        r.precedence(24);
         let on_kernel = |x: &Update, op: Op| Update {
             b: bind(op, &[&x.b]),
             ..x.clone()
