@@ -1029,3 +1029,36 @@ fn reductions_under_windows() {
     }
     assert!(ran > 100, "only {ran} windows were possible");
 }
+
+#[test]
+fn sorted_and_the_largest() {
+    let mut r = Rng(41);
+    for case in 0..120 {
+        let dtype = *r.choose(&DType::ALL).unwrap();
+        let shape: Vec<usize> = (0..1 + r.below(3)).map(|_| r.below(12)).collect();
+        let axis = r.below(shape.len());
+        let x: Vec<Array> = (0..3).map(|_| viewed(&mut r, &shape, dtype)).collect();
+        // Few different numbers, so that the second key matters and ties have an order.
+        let coarse = bind(Binary::Max, &[&x[0], &x[1]]);
+        let coarse = if dtype.is_complex() {
+            x[0].clone()
+        } else {
+            coarse
+        };
+        let what = format!("case {case}: {dtype}{shape:?} along {axis}");
+        let args = vec![coarse, x[1].clone(), x[2].clone()];
+        for num_keys in 1..=3 {
+            agree(&format!("{what}, {num_keys} keys"), 0.0, &args, |x| {
+                lax::sort_together(x, axis as i32, num_keys).unwrap()
+            });
+        }
+        if dtype.is_complex() {
+            continue;
+        }
+        let k = r.below(shape[axis] + 1);
+        agree(&format!("{what}, the largest {k}"), 0.0, &args, |x| {
+            let (values, places) = lax::top_k(&x[0], k, axis as i32).unwrap();
+            vec![values, places]
+        });
+    }
+}

@@ -20,6 +20,7 @@ mod plan;
 mod profile;
 mod recompute;
 mod reduce;
+mod sort;
 mod step;
 mod storage;
 mod tiled;

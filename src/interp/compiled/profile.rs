@@ -118,6 +118,8 @@ fn name(kernel: &Kernel) -> String {
         Kernel::Contract(_) => "dot_general".into(),
         Kernel::Conv(..) => "conv_general_dilated".into(),
         Kernel::Reduce(p) => Op::Reduce(p.clone()).name().into(),
+        Kernel::Sort(_) => "sort".into(),
+        Kernel::TopK(_) => "top_k".into(),
         Kernel::Move(Move::Gather(_)) => "gather".into(),
         Kernel::Move(Move::Scatter(p)) => Op::Scatter(p.clone()).name().into(),
         Kernel::Move(Move::Concatenate(_)) => "concatenate".into(),

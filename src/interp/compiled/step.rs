@@ -8,7 +8,7 @@ use super::{
     moves::Move,
     plan::{Place, Plan},
     profile::{Profile, profile},
-    reduce,
+    reduce, sort,
     storage::Pool,
     tiled::{Operand, Program, function},
     view,
@@ -17,7 +17,7 @@ use crate::{
     array::{Aval, Buffer},
     error::{Error, Result},
     interp::{Buffers, reference},
-    trace::op::{BroadcastInDim, ConvGeneralDilated, Op, Reduce, Transpose},
+    trace::op::{BroadcastInDim, ConvGeneralDilated, Op, Reduce, Sort, TopK, Transpose},
 };
 use smallvec::{SmallVec, smallvec};
 use std::{panic::Location, sync::Arc, time::Instant};
@@ -34,6 +34,8 @@ pub(super) enum Kernel {
     /// A convolution, and how many products each element of its result is the sum of.
     Conv(Arc<ConvGeneralDilated>, usize),
     Reduce(Arc<Reduce>),
+    Sort(Arc<Sort>),
+    TopK(Arc<TopK>),
     Move(Move),
     /// A primitive that runs programs, and those programs, ready to run.
     Control(Op, Vec<Executable>),
@@ -62,6 +64,8 @@ impl Kernel {
                 _ => Kernel::Reference(op.clone()),
             },
             Op::Reduce(p) => Kernel::Reduce(p.clone()),
+            Op::Sort(p) => Kernel::Sort(p.clone()),
+            Op::TopK(p) => Kernel::TopK(p.clone()),
             Op::DynamicUpdateSlice(_) => Kernel::Move(Move::Update),
             Op::Pad(p) => Kernel::Move(Move::Pad(p.clone())),
             Op::Concatenate(p) => Kernel::Move(Move::Concatenate(p.clone())),
@@ -112,8 +116,6 @@ impl Kernel {
             | Op::SelectAndScatterAdd(_)
             | Op::Linalg(_)
             | Op::Factor(_)
-            | Op::Sort(_)
-            | Op::TopK(_)
             | Op::Cumulative(_)
             | Op::Jit(_)
             | Op::CustomLinear(_)
@@ -153,6 +155,7 @@ impl Step {
                 };
                 times * programs.iter().map(Executable::nanoseconds).sum::<f64>()
             }
+            Kernel::Sort(_) | Kernel::TopK(_) => n as f64 * 20.0,
             Kernel::Reshape | Kernel::Reduce(_) | Kernel::Move(_) | Kernel::Reference(_) => {
                 n as f64
             }
@@ -378,6 +381,14 @@ impl Kernel {
             Kernel::Reduce(p) => match reduce::reduce(p, operand(0)?, out?, pool)? {
                 Some(y) => only(y),
                 None => by_reference(&Op::Reduce(p.clone()), x, avals)?,
+            },
+            Kernel::Sort(p) => match sort::sort(p, x, avals)? {
+                Some(y) => y,
+                None => by_reference(&Op::Sort(p.clone()), x, avals)?,
+            },
+            Kernel::TopK(p) => match sort::top_k(p, operand(0)?, avals)? {
+                Some(y) => y,
+                None => by_reference(&Op::TopK(p.clone()), x, avals)?,
             },
             Kernel::Move(m) => {
                 let (first, rest) = x.split_first().ok_or_else(broken)?;
