@@ -57,13 +57,22 @@ fn or<T>(y: Option<T>, x: T) -> T {
     y.unwrap_or(x)
 }
 
+/// The loops are written out: a closure that is called from several places is compiled apart from the loop, without its CPU features.
 #[inline(always)]
 fn real_unary_body<T: Real>(u: Unary, x: Lane<'_, T>, z: &mut [T]) {
+    let x = match x {
+        Lane::Each(x) => x,
+        Lane::Every(x) => return z.fill(or(T::unary(u, x), x)),
+    };
     macro_rules! loops {
         ($($f:pat => $g:expr,)*) => {
             match u {
-                $($f => map(x, z, |x| or(T::unary($g, x), x)),)*
-                _ => map(x, z, |x| or(T::unary(u, x), x)),
+                $($f => for (z, x) in z.iter_mut().zip(x) {
+                    *z = or(T::unary($g, *x), *x);
+                },)*
+                _ => for (z, x) in z.iter_mut().zip(x) {
+                    *z = or(T::unary(u, *x), *x);
+                },
             }
         };
     }
@@ -87,6 +96,7 @@ fn real_unary_body<T: Real>(u: Unary, x: Lane<'_, T>, z: &mut [T]) {
         Unary::Abs => Unary::Abs,
         Unary::Erf => Unary::Erf,
         Unary::Erfc => Unary::Erfc,
+        Unary::ErfInv => Unary::ErfInv,
     }
 }
 levels! { fn real_unary<T: Real>(u: Unary, x: Lane<'_, T>, z: &mut [T]) = real_unary_body; }
