@@ -221,7 +221,7 @@ impl Convolve {
         };
         let step = s.stride as isize * s.image_step;
         let start = usize::try_from(base + first).unwrap_or(usize::MAX);
-        let reach = start.checked_add(inside.len()).unwrap_or(usize::MAX);
+        let reach = start.saturating_add(inside.len());
         match image.get(start..reach) {
             Some(row) if step == 1 => inside.copy_from_slice(row),
             _ => {
